@@ -1,0 +1,174 @@
+"""An artifact: one folder that holds all that serving, judging and retraining need of a version.
+
+===================== =========================================================================
+manifest.json         what the version is, and the SHA-256 of every other file
+model.onnx            the graph that serves: `scores` and, where the model has one, `embedding`
+weights.safetensors   the trained weights
+surgery.json          what was cut, replayable on the user's model factory
+monitoring.safetensors  the basis for features: `pca.mean`, `pca.components`, `calibration.*`
+reference.safetensors `features` [rows, F], `labels`, `scores` of clean holdout rows
+card.json             lineage and every measured figure
+===================== =========================================================================
+
+No file is ever unpickled. The version's id is the digest of the manifest, which holds the digests
+of everything else: whoever edits a byte changes the name.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from pathlib import Path
+
+import msgspec
+import numpy as np
+import numpy.typing as npt
+
+from coppice import errors, labels
+
+SCHEMA = 1
+MANIFEST = "manifest.json"
+MODEL = "model.onnx"
+WEIGHTS = "weights.safetensors"
+SURGERY = "surgery.json"
+MONITORING = "monitoring.safetensors"
+REFERENCE = "reference.safetensors"
+CARD = "card.json"
+REQUIRED = (MODEL, CARD)
+ID_LENGTH = 12
+
+
+class TensorSpec(msgspec.Struct, frozen=True):
+    """One named input: numpy dtype name and the shape of one row, without the batch dimension."""
+
+    name: str
+    dtype: str
+    shape: tuple[int, ...]
+
+
+class Manifest(msgspec.Struct, frozen=True, kw_only=True):
+    """What a version is. `files` maps each file's name to its SHA-256."""
+
+    schema: int = SCHEMA
+    name: str
+    task: labels.Task
+    classes: tuple[str, ...] = ()
+    """Class names in the order of the scores; empty for regression."""
+    inputs: tuple[TensorSpec, ...]
+    features: tuple[str, ...] = ()
+    """Names of the monitoring features, in the order of their columns; at most 32."""
+    scale: float = 1.0
+    """For regression: the error that counts as wholly wrong, in units of the target."""
+    precision: str = "fp32"
+    parent: str | None = None
+    """Tag of the dense parent; `None` for a dense parent itself."""
+    accepted: float
+    """Mean score on the holdout at acceptance (accuracy for classification), in [0, 1]."""
+    accepted_rows: int
+    created_at: float
+    files: dict[str, str] = {}
+
+
+def digest(path: Path) -> str:
+    """Return the SHA-256 of a file in hex."""
+    with path.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+def write_manifest(folder: Path, manifest: Manifest) -> str:
+    """Seal a folder: digest every file into the manifest, write it, and return the tag."""
+    files = {
+        path.relative_to(folder).as_posix(): digest(path)
+        for path in sorted(folder.rglob("*"))
+        if path.is_file() and path.name != MANIFEST
+    }
+    sealed = msgspec.structs.replace(manifest, files=files)
+    (folder / MANIFEST).write_bytes(msgspec.json.format(msgspec.json.encode(sealed)) + b"\n")
+    return tag(folder)
+
+
+def read_manifest(folder: Path) -> Manifest:
+    """Read the manifest without checking the other files.
+
+    Raises
+    ------
+    ArtifactError
+        There is none, it does not parse, or its schema is not known.
+    """
+    try:
+        manifest = msgspec.json.decode((folder / MANIFEST).read_bytes(), type=Manifest)
+    except FileNotFoundError as cause:
+        message = f"{folder} has no {MANIFEST}, so it is not an artifact"
+        raise errors.ArtifactError(message) from cause
+    except msgspec.MsgspecError as cause:
+        message = f"{folder / MANIFEST} does not parse ({cause}); restore the artifact"
+        raise errors.ArtifactCorrupt(message) from cause
+    if manifest.schema != SCHEMA:
+        message = f"{folder} has schema {manifest.schema}, this version reads {SCHEMA}"
+        raise errors.ArtifactError(message)
+    return manifest
+
+
+def tag(folder: Path) -> str:
+    """Return `name:id`, where the id is the start of the manifest's own digest."""
+    return f"{read_manifest(folder).name}:{digest(folder / MANIFEST)[:ID_LENGTH]}"
+
+
+def verify(folder: Path, expected_tag: str | None = None) -> Manifest:
+    """Check every digest, and the manifest's own against the tag where one is given.
+
+    Raises
+    ------
+    ArtifactCorrupt
+        A file is missing, added or altered, or the manifest is not the one that the tag names.
+    """
+    manifest = read_manifest(folder)
+    if expected_tag is not None and tag(folder) != expected_tag:
+        message = f"{folder} is {tag(folder)}, not {expected_tag}: its manifest was edited"
+        raise errors.ArtifactCorrupt(message)
+    found = {path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()}
+    # BentoML's model store adds its own description beside our files.
+    found -= {MANIFEST, "model.yaml"}
+    for name in sorted(found ^ set(manifest.files) | set(REQUIRED) - found):
+        state = "is missing" if name not in found else "is not in the manifest"
+        message = f"{folder}: {name} {state}; restore the artifact or pack it again"
+        raise errors.ArtifactCorrupt(message)
+    for name, expected in manifest.files.items():
+        if digest(folder / name) != expected:
+            message = f"{folder}: {name} was altered; restore the artifact or pack it again"
+            raise errors.ArtifactCorrupt(message)
+    return manifest
+
+
+def check_inputs(manifest: Manifest, inputs: Mapping[str, npt.NDArray[np.generic]]) -> int:
+    """Check a request's tensors against the manifest and return the number of rows.
+
+    Raises
+    ------
+    RequestError
+        A name, dtype or shape is wrong, row counts differ, or a value is NaN or infinite.
+    """
+    expected = {spec.name: spec for spec in manifest.inputs}
+    if set(inputs) != set(expected):
+        message = f"inputs are {sorted(inputs)}, but the model takes {sorted(expected)}"
+        raise errors.RequestError(message)
+    rows = {name: array.shape[0] if array.ndim else -1 for name, array in inputs.items()}
+    if len(set(rows.values())) != 1 or min(rows.values()) < 1:
+        message = f"every input needs the same number of rows, at least 1; got {rows}"
+        raise errors.RequestError(message)
+    for name, array in inputs.items():
+        _check_input(expected[name], array)
+    return next(iter(rows.values()))
+
+
+def _check_input(spec: TensorSpec, array: npt.NDArray[np.generic]) -> None:
+    if array.dtype.name != spec.dtype:
+        message = f"input {spec.name!r} has dtype {array.dtype.name}, expected {spec.dtype}"
+        raise errors.RequestError(message)
+    if array.shape[1:] != spec.shape:
+        wanted = ["rows", *spec.shape]
+        message = f"input {spec.name!r} has shape {list(array.shape)}, expected {wanted}"
+        raise errors.RequestError(message)
+    if array.dtype.kind == "f" and not np.isfinite(array).all():
+        message = f"input {spec.name!r} holds NaN or infinite values; send finite numbers"
+        raise errors.RequestError(message)

@@ -1,0 +1,159 @@
+"""Every error that Coppice raises on purpose, in one tree.
+
+Why an own tree: each error carries what a person needs (what was wrong, what to do) and what a
+machine needs (the exit code of the command line, the HTTP status of a door). A library's exception
+is wrapped where the library is at home and chained as the cause; bugs are never wrapped.
+
+::
+
+    CoppiceError                    exit 1   HTTP 500
+    ├── SettingsError               exit 2            coppice.toml or a COPPICE_ variable
+    ├── ProjectError                exit 2            the user's own module or data
+    ├── ArtifactError               exit 3   HTTP 503
+    │   └── ArtifactCorrupt                           a digest does not match
+    ├── UnknownVersion              exit 3   HTTP 404
+    ├── EventLogError               exit 5   HTTP 503
+    │   ├── LogFull                          HTTP 507
+    │   └── UndecodableEvent
+    ├── RequestError                         HTTP 400 what a client sent
+    │   ├── UnknownModel                     HTTP 404
+    │   ├── UnknownRequest                   HTTP 404
+    │   ├── RepeatedFeedback                 HTTP 409
+    │   ├── BodyTooLarge                     HTTP 413
+    │   ├── Overloaded                       HTTP 429
+    │   └── NotReady                         HTTP 503
+    ├── PruningError                exit 6            a recipe that cannot be carried out
+    ├── GateRefused                 exit 4            a candidate that failed its gates
+    ├── RolloutError                exit 7            a step that the state does not allow
+    └── EnvironmentProblem          exit 8            port taken, disk full, package shadowed
+"""
+
+from __future__ import annotations
+
+import inspect
+from typing import ClassVar
+
+
+class CoppiceError(Exception):
+    """Something went wrong in Coppice."""
+
+    exit_code: ClassVar[int] = 1
+    http_status: ClassVar[int] = 500
+
+    def __init__(self, message: str | None = None) -> None:
+        """Say what was wrong and what to do; without a message the class's docstring says it."""
+        super().__init__(message or inspect.getdoc(type(self)) or type(self).__name__)
+
+
+class SettingsError(CoppiceError):
+    """The settings are not valid. Run `coppice doctor` to see each finding with its remedy."""
+
+    exit_code = 2
+
+
+class ProjectError(CoppiceError):
+    """The project's own code or data cannot be used. Run `coppice doctor` to see why."""
+
+    exit_code = 2
+
+
+class ArtifactError(CoppiceError):
+    """The artifact cannot be used. Pack it again with `coppice prune`."""
+
+    exit_code = 3
+    http_status = 503
+
+
+class ArtifactCorrupt(ArtifactError):
+    """The artifact's files do not match its manifest. Restore it, or pack it again."""
+
+
+class UnknownVersion(CoppiceError):
+    """There is no such version in the registry. `coppice status` lists the known ones."""
+
+    exit_code = 3
+    http_status = 404
+
+
+class EventLogError(CoppiceError):
+    """The event log cannot be used."""
+
+    exit_code = 5
+    http_status = 503
+
+
+class LogFull(EventLogError):
+    """The event log's disk is full, so nothing was stored. Free space, then send it again."""
+
+    http_status = 507
+
+
+class UndecodableEvent(EventLogError):
+    """An event in the log could not be decoded."""
+
+
+class RequestError(CoppiceError):
+    """The request is not valid."""
+
+    http_status = 400
+
+
+class UnknownModel(RequestError):
+    """This server does not serve that model."""
+
+    http_status = 404
+
+
+class UnknownRequest(RequestError):
+    """No prediction is stored under that request id, so the feedback has nothing to join."""
+
+    http_status = 404
+
+
+class RepeatedFeedback(RequestError):
+    """That request has feedback already. The first label stands."""
+
+    http_status = 409
+
+
+class BodyTooLarge(RequestError):
+    """The body is larger than `serve.max_body_bytes`. Send fewer rows per request."""
+
+    http_status = 413
+
+
+class Overloaded(RequestError):
+    """The server's queue is full. Try again after the time in `Retry-After`."""
+
+    http_status = 429
+
+
+class NotReady(RequestError):
+    """The model is not ready to answer. Ask `/v2/health/ready` before sending requests."""
+
+    http_status = 503
+
+
+class PruningError(CoppiceError):
+    """The recipe cannot be carried out on this model."""
+
+    exit_code = 6
+
+
+class GateRefused(CoppiceError):
+    """The candidate failed a gate. `--force` registers it all the same, and says so in its card."""
+
+    exit_code = 4
+
+
+class RolloutError(CoppiceError):
+    """The rollout's state does not allow that step. `coppice rollout status` shows the state."""
+
+    exit_code = 7
+    http_status = 409
+
+
+class EnvironmentProblem(CoppiceError):
+    """This machine's environment stands in the way."""
+
+    exit_code = 8

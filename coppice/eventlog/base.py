@@ -1,0 +1,64 @@
+"""The event log as its users see it: an append-only sequence of events that outlives processes.
+
+Three implementations pass one conformance suite (`tests/integration/test_eventlog_conformance.py`):
+memory (tests, docs), sqlite (the default, and the server's local outbox), kafka (past one machine).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple, Protocol, TypeAlias
+
+from coppice import records
+
+Position: TypeAlias = str
+"""Where a reader stands: opaque to it, comparable only for equality. `START` is before all."""
+
+START: Position = ""
+
+
+class Batch(NamedTuple):
+    """Events in log order, and the position behind the last one."""
+
+    events: list[records.Event]
+    position: Position
+
+
+class EventLog(Protocol):
+    """Append events and read them back in the order in which they were committed."""
+
+    def append(self, events: Sequence[records.Event]) -> None:
+        """Commit events, all or none; an event whose id is stored already is passed over.
+
+        Raises
+        ------
+        LogFull
+            There is no room. Nothing of this call was stored.
+        EventLogError
+            The log cannot be written. Nothing of this call was stored.
+        """
+        ...
+
+    def read(self, after: Position, limit: int = 1000) -> Batch:
+        """Return at most `limit` events behind a position, at once, also when there are none."""
+        ...
+
+    def end(self) -> Position:
+        """Return the position behind the last committed event."""
+        ...
+
+    def close(self) -> None:
+        """Let go of files and connections. A closed log cannot be used again."""
+        ...
+
+
+class EventIndex(Protocol):
+    """Look-ups that a log with an index can answer; the local outbox has one."""
+
+    def find(self, subject: str, kind: type[records.Record]) -> list[records.Event]:
+        """Return the events of one kind about one subject, oldest first."""
+        ...
+
+    def latest(self, model: str, kind: type[records.Record]) -> records.Event | None:
+        """Return the newest event of one kind about one model."""
+        ...

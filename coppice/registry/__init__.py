@@ -1,0 +1,1 @@
+"""The registry: one protocol and its implementations."""

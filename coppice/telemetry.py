@@ -1,0 +1,50 @@
+"""Logging, and silence: no library of ours reports home.
+
+`silence` must run before the libraries are imported, so each entry point calls it first.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import sys
+
+import structlog
+
+OPT_OUT = {
+    "BENTOML_DO_NOT_TRACK": "True",
+    "DO_NOT_TRACK": "1",
+    "ITERATIVE_DO_NOT_TRACK": "1",
+    "OPENVINO_TELEMETRY_DISABLE": "1",
+}
+
+
+def silence() -> None:
+    """Switch off the usage tracking of every library, for this process and its children."""
+    os.environ.update(OPT_OUT)
+
+
+def configure(plane: str, *, json: bool | None = None) -> None:
+    """Send structured logs to standard error: JSON, or coloured lines on a terminal.
+
+    Parameters
+    ----------
+    plane
+        Bound to every line as `plane`.
+    json
+        Force one form; by default JSON wherever standard error is not a terminal.
+    """
+    as_json = not sys.stderr.isatty() if json is None else json
+    structlog.configure(
+        processors=[
+            structlog.contextvars.merge_contextvars,
+            structlog.processors.add_log_level,
+            structlog.processors.TimeStamper(fmt="iso", utc=True),
+            structlog.processors.format_exc_info,
+            structlog.processors.JSONRenderer() if as_json else structlog.dev.ConsoleRenderer(),
+        ],
+        wrapper_class=structlog.make_filtering_bound_logger(logging.INFO),
+        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
+        cache_logger_on_first_use=True,
+    )
+    structlog.contextvars.bind_contextvars(plane=plane)

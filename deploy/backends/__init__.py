@@ -1,0 +1,1 @@
+"""Who moves the weights: one protocol, one implementation per traffic tool."""

@@ -1,0 +1,1 @@
+"""What the pruning cost: the candidate against its dense parent and the null control."""
