@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import NamedTuple, Protocol, TypeAlias
 
-from coppice import records
+from coppice import errors, records
 
 Position: TypeAlias = str
 """Where a reader stands: opaque to it, comparable only for equality. `START` is before all."""
@@ -22,6 +22,25 @@ class Batch(NamedTuple):
 
     events: list[records.Event]
     position: Position
+
+
+def decode_position(position: Position) -> int:
+    """Return how many events, or which sequence number, a position lies behind.
+
+    >>> decode_position(START), decode_position("17")
+    (0, 17)
+
+    Raises
+    ------
+    EventLogError
+        No log gave out that position.
+    """
+    if position == START:
+        return 0
+    if not (position.isascii() and position.isdigit()):
+        message = f"{position!r} is not a position in an event log; begin again at the start"
+        raise errors.EventLogError(message)
+    return int(position)
 
 
 class EventLog(Protocol):

@@ -1,0 +1,70 @@
+-- Every statement of the SQLite event log. A statement belongs to the name above it; `sqlite.py`
+-- reads this file once per process. Migrations run in order, each once, in one transaction.
+
+-- name: settings_of_connection
+-- WAL lets readers go on while one process writes. A WAL that grew during a burst shrinks again.
+PRAGMA journal_size_limit = 67108864;
+PRAGMA temp_store = MEMORY;
+PRAGMA trusted_schema = OFF;
+
+-- name: journal
+PRAGMA journal_mode = WAL;
+
+-- name: has_version
+SELECT 1 FROM sqlite_master WHERE type = 'table' AND name = 'coppice_schema';
+
+-- name: is_foreign
+-- Tables in a file without our version table are somebody else's.
+SELECT 1 FROM sqlite_master LIMIT 1;
+
+-- name: version
+SELECT max(version) FROM coppice_schema;
+
+-- name: record_version
+INSERT INTO coppice_schema (version) VALUES (?);
+
+-- name: migration_1
+-- AUTOINCREMENT: a position is never given out twice, even after old events were removed.
+-- Both indexes end in the row's seq by themselves, so they also serve the order.
+CREATE TABLE coppice_schema (version INTEGER PRIMARY KEY) STRICT;
+CREATE TABLE events (
+    seq     INTEGER PRIMARY KEY AUTOINCREMENT,
+    id      TEXT NOT NULL UNIQUE,
+    type    TEXT NOT NULL,
+    source  TEXT NOT NULL,
+    time    REAL NOT NULL,
+    subject TEXT NOT NULL,
+    model   TEXT NOT NULL,
+    data    BLOB NOT NULL
+) STRICT;
+CREATE INDEX events_by_subject ON events (subject, type);
+CREATE INDEX events_by_model ON events (model, type);
+
+-- name: append
+-- An id that is stored already is passed over; any other violation must be an error.
+INSERT INTO events (id, type, source, time, subject, model, data) VALUES (?, ?, ?, ?, ?, ?, ?)
+ON CONFLICT (id) DO NOTHING;
+
+-- name: read
+SELECT id, type, source, time, subject, model, data, seq FROM events
+WHERE seq > ? ORDER BY seq LIMIT ?;
+
+-- name: read_one
+SELECT id, type, source, time, subject, model, data, seq FROM events WHERE seq = ?;
+
+-- name: end
+SELECT max(seq) FROM events;
+
+-- name: find
+SELECT id, type, source, time, subject, model, data, seq FROM events
+WHERE subject = ? AND type = ? ORDER BY seq;
+
+-- name: latest
+SELECT id, type, source, time, subject, model, data, seq FROM events
+WHERE model = ? AND type = ? ORDER BY seq DESC LIMIT 1;
+
+-- name: integrity
+PRAGMA integrity_check(20);
+
+-- name: unknown_types
+SELECT type, count(*) FROM events GROUP BY type;

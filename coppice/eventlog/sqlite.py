@@ -1,0 +1,312 @@
+"""The default event log: one SQLite file, shared by every process on the machine.
+
+It is also the server's outbox: a prediction is answered after its event is committed here. SQLite
+lets one process write at a time, and hands out `seq` while it does, so the order of `seq` is the
+order of the commits: a reader that has seen position n has seen everything up to n.
+
+How durable a commit is depends on `synchronous` in write-ahead-log mode: NORMAL hands the bytes to
+the operating system (they survive `kill -9`), FULL waits for the disk (they survive a power cut).
+
+The SQL lies in `queries.sql`, by name.
+
+References
+----------
+SQLite, Write-Ahead Logging, https://www.sqlite.org/wal.html, section 2.2 (concurrency); PRAGMA
+synchronous, https://www.sqlite.org/pragma.html#pragma_synchronous.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import importlib.resources
+import re
+import shutil
+import sqlite3
+import threading
+import time
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any, Literal, NoReturn, TypeAlias
+
+from coppice import errors, records
+from coppice.eventlog import base
+
+SCHEMA = 1
+UNREADABLE = "coppice.unreadable"
+"""Type of the event that stands in for a row that cannot be read; no reader can decode it."""
+
+_BUSY_SECONDS = 10.0
+_LITTLE_SPACE = 2**20
+_PAGE_BYTES = 4096
+
+_Row: TypeAlias = tuple[Any, ...]
+
+
+class SqliteLog:
+    """An event log in one SQLite file; safe between threads and between processes.
+
+    A process has two connections: a commit never makes a reader wait, nor the other way round.
+    Open it after forking; SQLite's locks do not survive a fork.
+
+    Parameters
+    ----------
+    path
+        The file; its folder is made where it is missing. `-wal` and `-shm` lie beside it.
+    durability
+        `process` survives the death of any process, `power-loss` that of the machine.
+    max_bytes
+        Cap on the file's size; beyond it `append` raises `LogFull`. Default: what the disk holds.
+
+    Raises
+    ------
+    EventLogError
+        The file cannot be opened, is not an event log, or was written by a newer Coppice.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> event = records.seal(
+    ...     records.Command(model="digits", action="pause", actor="ada"), source="docs", now=0.0)
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     log = SqliteLog(Path(folder) / "events.sqlite")
+    ...     log.append([event, event])
+    ...     found = log.read(base.START)
+    ...     log.close()
+    >>> len(found.events), found.position
+    (1, '1')
+    """
+
+    def __init__(
+        self,
+        path: Path,
+        *,
+        durability: Literal["process", "power-loss"] = "process",
+        max_bytes: int | None = None,
+    ) -> None:
+        self._path = path
+        self._closed = False
+        self._writing, self._reading = threading.Lock(), threading.Lock()
+        self._sql = _queries()
+        with self._wrapped():
+            path.parent.mkdir(parents=True, exist_ok=True)
+            self._writer = self._connect(durability)
+        try:
+            with self._wrapped():
+                self._prepare(max_bytes)
+                self._reader = self._connect(durability)
+        except BaseException:
+            self._writer.close()
+            raise
+
+    def append(self, events: Sequence[records.Event]) -> None:
+        """Commit events in one transaction; see `base.EventLog.append`."""
+        rows = [(e.id, e.type, e.source, e.time, e.subject, e.model, e.data) for e in events]
+        with self._writing, self._wrapped():
+            self._check_open()
+            if len(rows) == 1:
+                # One statement outside a transaction is one: a third faster than BEGIN and COMMIT.
+                self._writer.execute(self._sql["append"], rows[0])
+            elif rows:
+                with self._transaction():
+                    self._writer.executemany(self._sql["append"], rows)
+
+    def read(self, after: base.Position, limit: int = 1000) -> base.Batch:
+        """Return at most `limit` events behind a position.
+
+        A row that cannot be read does not hold up a reader: in its place comes an event of the
+        type `UNREADABLE`, which `records.unseal` refuses like any other that does not decode.
+        """
+        start = base.decode_position(after)
+        try:
+            rows = self._select("read", start, limit)
+        except errors.EventLogError:
+            return self._read_one_by_one(start, limit)
+        return base.Batch(_events(rows), str(rows[-1][7]) if rows else after)
+
+    def end(self) -> base.Position:
+        """Return the position behind the last committed event."""
+        last = self._select("end")[0][0]
+        return base.START if last is None else str(last)
+
+    def find(self, subject: str, kind: type[records.Record]) -> list[records.Event]:
+        """Return the events of one kind about one subject, oldest first."""
+        return _events(self._select("find", subject, records.NAMES[kind]))
+
+    def latest(self, model: str, kind: type[records.Record]) -> records.Event | None:
+        """Return the newest event of one kind about one model."""
+        return next(iter(_events(self._select("latest", model, records.NAMES[kind]))), None)
+
+    def integrity(self) -> list[str]:
+        """Read the whole file and return what is wrong with it, each finding with its remedy."""
+        try:
+            lines = [str(row[0]) for row in self._select("integrity")]
+            kinds = self._select("unknown_types")
+        except errors.EventLogError as cause:
+            return [str(cause)]
+        findings = [f"{self._path}: {line}; {_RECOVER}" for line in lines if line != "ok"]
+        for kind, count in kinds:
+            if kind not in records.TYPES:
+                findings.append(
+                    f"{self._path}: {count} events have the unknown type {kind!r} and are passed "
+                    "over; upgrade Coppice if a newer one wrote them"
+                )
+        return findings
+
+    def close(self) -> None:
+        """Close both connections; waits for a commit that is under way."""
+        with self._writing, self._reading:
+            self._closed = True
+            self._writer.close()
+            self._reader.close()
+
+    def _connect(self, durability: str) -> sqlite3.Connection:
+        connection = sqlite3.connect(
+            self._path, timeout=_BUSY_SECONDS, isolation_level=None, check_same_thread=False
+        )
+        connection.executescript(self._sql["settings_of_connection"])
+        level = "FULL" if durability == "power-loss" else "NORMAL"
+        connection.execute(f"PRAGMA synchronous = {level}")
+        return connection
+
+    def _prepare(self, max_bytes: int | None) -> None:
+        self._switch_to_wal()
+        with self._transaction():
+            self._migrate()
+        if max_bytes is not None:
+            self._writer.execute(f"PRAGMA max_page_count = {max(1, max_bytes // _PAGE_BYTES)}")
+
+    def _switch_to_wal(self) -> None:
+        # SQLite does not wait for its lock on this one statement, so processes that open a new
+        # log at the same moment must try again by themselves.
+        deadline = time.monotonic() + _BUSY_SECONDS
+        while True:
+            try:
+                self._writer.execute(self._sql["journal"])
+            except sqlite3.OperationalError as cause:
+                if cause.sqlite_errorcode != sqlite3.SQLITE_BUSY or time.monotonic() > deadline:
+                    raise
+                time.sleep(0.01)
+            else:
+                return
+
+    def _migrate(self) -> None:
+        known = self._writer.execute(self._sql["has_version"]).fetchone()
+        if known is None and self._writer.execute(self._sql["is_foreign"]).fetchone():
+            message = f"{self._path} is an SQLite file, but not an event log; move it away"
+            raise errors.EventLogError(message)
+        version = self._writer.execute(self._sql["version"]).fetchone()[0] if known else 0
+        if version > SCHEMA:
+            message = f"{self._path} has schema {version}, this version reads {SCHEMA}; upgrade"
+            raise errors.EventLogError(message)
+        for step in range(version + 1, SCHEMA + 1):
+            for statement in _statements(self._sql[f"migration_{step}"]):
+                self._writer.execute(statement)
+            self._writer.execute(self._sql["record_version"], (step,))
+
+    @contextlib.contextmanager
+    def _transaction(self) -> Iterator[None]:
+        self._writer.execute("BEGIN IMMEDIATE")
+        try:
+            yield
+            self._writer.execute("COMMIT")
+        except BaseException:
+            # A full disk makes SQLite roll back by itself.
+            if self._writer.in_transaction:
+                self._writer.execute("ROLLBACK")
+            raise
+
+    def _select(self, query: str, *values: str | int) -> list[_Row]:
+        with self._reading, self._wrapped():
+            self._check_open()
+            # All rows at once: an open cursor would keep the write-ahead log from being emptied.
+            return self._reader.execute(self._sql[query], values).fetchall()
+
+    def _read_one_by_one(self, start: int, limit: int) -> base.Batch:
+        """Read around rows that cannot be read; raise where nothing at all can be."""
+        last = self._select("end")[0][0] or 0
+        events: list[records.Event] = []
+        seq = start
+        for seq in range(start + 1, min(start + limit, last) + 1):
+            try:
+                events += _events(self._select("read_one", seq))
+            except errors.EventLogError as cause:
+                events.append(_stand_in(seq, cause))
+        return base.Batch(events, str(seq) if seq else base.START)
+
+    def _check_open(self) -> None:
+        if self._closed:
+            message = f"the event log {self._path} is closed; open it anew"
+            raise errors.EventLogError(message)
+
+    @contextlib.contextmanager
+    def _wrapped(self) -> Iterator[None]:
+        try:
+            yield
+        except sqlite3.Error as cause:
+            _refuse(self._path, cause)
+        except OSError as cause:
+            message = f"the event log's folder {self._path.parent} cannot be made: {cause}"
+            raise errors.EventLogError(message) from cause
+
+
+_RECOVER = "stop Coppice, keep a copy, and mend it with `sqlite3 FILE .recover`"
+_REMEDIES = {
+    sqlite3.SQLITE_BUSY: f"another process held it for {_BUSY_SECONDS:.0f} s; stop that process",
+    sqlite3.SQLITE_LOCKED: "another statement holds it; try again",
+    sqlite3.SQLITE_NOTADB: "it is not an SQLite file; move it away, or set `store.home`",
+    sqlite3.SQLITE_CORRUPT: _RECOVER,
+    sqlite3.SQLITE_READONLY: "it cannot be written; check the rights of the file and its folder",
+    sqlite3.SQLITE_PERM: "check the rights of the file and its folder",
+    sqlite3.SQLITE_CANTOPEN: "check the path `store.home` and the rights of the folder",
+    sqlite3.SQLITE_TOOBIG: "the event is larger than SQLite stores; send fewer rows per request",
+}
+
+
+def _refuse(path: Path, cause: sqlite3.Error) -> NoReturn:
+    """Raise the error of ours that says what to do about one of SQLite's."""
+    # The low byte is the kind; the rest says where in SQLite it happened.
+    code = getattr(cause, "sqlite_errorcode", 0) & 0xFF
+    if code == sqlite3.SQLITE_FULL or (code == sqlite3.SQLITE_IOERR and _disk_is_full(path)):
+        message = f"no room for the event log {path}: nothing was stored; free space and try again"
+        raise errors.LogFull(message) from cause
+    remedy = _REMEDIES.get(code, "`coppice doctor` checks the file")
+    message = f"the event log {path} cannot be used: {cause}; {remedy}"
+    raise errors.EventLogError(message) from cause
+
+
+def _disk_is_full(path: Path) -> bool:
+    try:
+        return shutil.disk_usage(path.parent).free < _LITTLE_SPACE
+    except OSError:
+        return False
+
+
+def _events(rows: Sequence[_Row]) -> list[records.Event]:
+    return [records.Event(*row[:7]) for row in rows]
+
+
+def _stand_in(seq: int, cause: errors.EventLogError) -> records.Event:
+    return records.Event(
+        id=f"unreadable-{seq}",
+        type=UNREADABLE,
+        source="coppice.eventlog.sqlite",
+        time=0.0,
+        subject=str(cause),
+        model="",
+        data=b"",
+    )
+
+
+@functools.cache
+def _queries() -> dict[str, str]:
+    """Read `queries.sql` into a dict by name, without the comments."""
+    text = importlib.resources.files("coppice.eventlog").joinpath("queries.sql").read_text("utf-8")
+    _, *parts = re.split(r"^-- name: (\w+)$", text, flags=re.MULTILINE)
+    bodies = (re.sub(r"^--.*\n?", "", body, flags=re.MULTILINE).strip() for body in parts[1::2])
+    return dict(zip(parts[::2], bodies, strict=True))
+
+
+def _statements(script: str) -> list[str]:
+    """Split a script into statements: `executescript` would commit the open transaction."""
+    return [statement for statement in script.split(";") if statement.strip()]
