@@ -92,9 +92,8 @@ def scores(answers: Floats, targets: Floats, *, task: Task, scale: float = 1.0) 
     [0.75]
     """
     if task == "regression":
-        closeness = 1.0 - np.minimum(np.abs(answers - targets) / scale, 1.0)
-        return np.asarray(closeness, dtype=np.float64)
-    return (answers.argmax(axis=1) == targets).astype(np.float64)
+        return np.asarray(1.0 - np.minimum(np.abs(answers - targets) / scale, 1.0))
+    return np.asarray(answers.argmax(axis=1) == targets, dtype=np.float64)
 
 
 def divergence(first: Floats, second: Floats, *, task: Task, scale: float = 1.0) -> Floats:
@@ -108,6 +107,5 @@ def divergence(first: Floats, second: Floats, *, task: Task, scale: float = 1.0)
     [0.25]
     """
     if task == "regression":
-        bound = np.minimum(np.abs(first - second) / scale, 1.0)
-        return np.asarray(bound, dtype=np.float64)
-    return (first.argmax(axis=1) != second.argmax(axis=1)).astype(np.float64)
+        return np.asarray(np.minimum(np.abs(first - second) / scale, 1.0))
+    return np.asarray(first.argmax(axis=1) != second.argmax(axis=1), dtype=np.float64)
