@@ -1,0 +1,53 @@
+# Two commands do everything on a fresh machine: `make demo` and `make test`.
+# Needs Python 3.11 with venv, and about 3 GB of disk.
+PYTHON ?= python3.11
+VENV := .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/.ready
+
+.PHONY: setup demo test check lint types contracts wheel clean bench-kill-trials
+
+setup: $(READY)
+
+# torch first: without it a resolver fetches gigabytes of CUDA.
+$(READY): pyproject.toml constraints.txt
+	command -v $(PYTHON) >/dev/null && $(PYTHON) -m venv $(VENV) || python3 -m venv $(VENV)
+	$(BIN)/python -c 'import sys; assert sys.version_info[:2] == (3, 11), "Coppice needs Python 3.11: make PYTHON=/path/to/python3.11"'
+	$(BIN)/pip install --quiet --upgrade pip
+	$(BIN)/pip install --quiet --constraint constraints.txt torch==2.13.0
+	$(BIN)/pip install --quiet --constraint constraints.txt --editable '.[dev]'
+	touch $@
+
+demo: setup
+	$(BIN)/coppice demo
+
+test: setup
+	$(BIN)/python -m pytest
+
+check: lint types contracts test
+
+lint: setup
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+
+types: setup
+	$(BIN)/mypy
+	$(BIN)/pyright
+
+contracts: setup
+	$(BIN)/lint-imports
+
+# The built wheel, in an environment of its own, runs the demo.
+wheel: setup
+	rm -rf build/wheel && mkdir -p build/wheel
+	$(BIN)/python -m build --wheel --outdir build/wheel .
+	python3 -m venv build/wheel/venv
+	build/wheel/venv/bin/pip install --quiet --constraint constraints.txt torch==2.13.0
+	build/wheel/venv/bin/pip install --quiet --constraint constraints.txt build/wheel/*.whl
+	cd build/wheel && venv/bin/coppice demo
+
+bench-%: setup
+	$(BIN)/python bench/$(subst -,_,$*).py
+
+clean:
+	rm -rf build .mypy_cache .ruff_cache .pytest_cache .import_linter_cache
