@@ -1,0 +1,229 @@
+"""The Open Inference Protocol, version 2: requests and answers, in JSON and with binary tensors.
+
+Pure functions between bytes and arrays; what a model takes is checked elsewhere
+(`coppice.artifact.check_inputs`). With binary tensors the body is the JSON, whose length stands in
+the header `Inference-Header-Content-Length`, followed by the raw tensors in their order.
+
+References
+----------
+Open Inference Protocol, https://github.com/kserve/open-inference-protocol, and its binary tensor
+data extension.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+import msgspec
+
+from coppice import errors
+from service import tensors
+
+HEADER_LENGTH = "inference-header-content-length"
+
+
+class _Tensor(msgspec.Struct):
+    name: str
+    shape: list[int]
+    datatype: str
+    parameters: dict[str, Any] = {}
+    data: msgspec.Raw = msgspec.Raw()
+
+
+class _Output(msgspec.Struct):
+    name: str
+    parameters: dict[str, Any] = {}
+
+
+class _Body(msgspec.Struct):
+    inputs: list[_Tensor]
+    id: str | None = None
+    parameters: dict[str, Any] = {}
+    outputs: list[_Output] | None = None
+
+
+_DECODER = msgspec.json.Decoder(_Body)
+_ENCODER = msgspec.json.Encoder()
+
+
+class Wanted(NamedTuple):
+    """Which outputs a client asked for: `None` names all; `binary` says which travel as bytes."""
+
+    names: tuple[str, ...] | None
+    binary: Mapping[str, bool]
+    otherwise_binary: bool
+
+
+class Request(NamedTuple):
+    """An inference request as it came in, decoded but not yet checked against a model."""
+
+    id: str | None
+    inputs: dict[str, tensors.Array]
+    parameters: Mapping[str, Any]
+    wanted: Wanted
+
+
+class Answer(NamedTuple):
+    """Who answers, and with what; `id` repeats the request's."""
+
+    id: str
+    model: str
+    version: str
+    outputs: Mapping[str, tensors.Array]
+
+
+class Encoded(NamedTuple):
+    """An answer on the wire: the parts of its body, and the JSON's length where bytes follow."""
+
+    body: bytes
+    header_length: int | None
+
+
+def decode(body: bytes, header_length: str | None = None) -> Request:
+    """Read an inference request.
+
+    >>> body = b'{"inputs": [{"name": "x", "shape": [2], "datatype": "FP32", "data": [1, 2]}]}'
+    >>> decode(body).inputs["x"].tolist()
+    [1.0, 2.0]
+
+    Parameters
+    ----------
+    body
+        The whole body.
+    header_length
+        The value of `Inference-Header-Content-Length`, where the client sent one.
+
+    Raises
+    ------
+    RequestError
+        It is malformed: not JSON, fields missing or of the wrong type, sizes that lie, or tensors
+        that do not match their own description.
+    """
+    length = _header_length(header_length, len(body))
+    view = memoryview(body)
+    try:
+        parsed = _DECODER.decode(view[:length])
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as cause:
+        message = f"the body is not an inference request: {cause}"
+        raise errors.RequestError(message) from cause
+    inputs = _inputs(parsed.inputs, view[length:])
+    return Request(parsed.id, inputs, parsed.parameters, _wanted(parsed))
+
+
+def _header_length(text: str | None, size: int) -> int:
+    if text is None:
+        return size
+    if not text.isascii() or not text.isdigit() or not 0 < int(text[:20]) <= size:
+        message = (
+            f"Inference-Header-Content-Length is {text[:20]!r}, but the body has {size} bytes; "
+            "send the length of its JSON"
+        )
+        raise errors.RequestError(message)
+    return int(text[:20])
+
+
+def _inputs(parsed: list[_Tensor], rest: memoryview) -> dict[str, tensors.Array]:
+    found: dict[str, tensors.Array] = {}
+    offset = 0
+    for tensor in parsed:
+        size = tensor.parameters.get("binary_data_size")
+        if tensor.name in found:
+            message = f"input {tensor.name!r} is given twice"
+            raise errors.RequestError(message)
+        if size is None:
+            found[tensor.name] = _from_json(tensor)
+            continue
+        found[tensor.name] = _from_bytes(tensor, size, rest[offset:])
+        offset += size
+    if offset != len(rest):
+        message = (
+            f"the body holds {len(rest)} bytes behind its JSON, but `binary_data_size` accounts "
+            f"for {offset}"
+        )
+        raise errors.RequestError(message)
+    return found
+
+
+def _from_json(tensor: _Tensor) -> tensors.Array:
+    if not tensor.data:
+        message = f"input {tensor.name!r} has neither `data` nor `binary_data_size`"
+        raise errors.RequestError(message)
+    return tensors.from_json(tensor.name, tensor.datatype, tensor.shape, tensor.data)
+
+
+def _from_bytes(tensor: _Tensor, size: Any, rest: memoryview) -> tensors.Array:
+    if type(size) is not int or not 0 <= size <= len(rest):
+        message = (
+            f"input {tensor.name!r}: `binary_data_size` is {size!r}, but {len(rest)} bytes are left"
+        )
+        raise errors.RequestError(message)
+    if tensor.data:
+        message = f"input {tensor.name!r} has both `data` and `binary_data_size`; send one of them"
+        raise errors.RequestError(message)
+    return tensors.from_bytes(tensor.name, tensor.datatype, tensor.shape, rest[:size])
+
+
+def _wanted(parsed: _Body) -> Wanted:
+    everything = _flag(parsed.parameters, "binary_data_output", default=False)
+    if not parsed.outputs:
+        return Wanted(None, {}, everything)
+    for output in parsed.outputs:
+        if output.parameters.get("classification"):
+            message = f"output {output.name!r}: `classification` is not supported; ask for `label`"
+            raise errors.RequestError(message)
+    binary = {
+        output.name: _flag(output.parameters, "binary_data", default=everything)
+        for output in parsed.outputs
+    }
+    return Wanted(tuple(binary), binary, everything)
+
+
+def _flag(parameters: Mapping[str, Any], name: str, *, default: bool) -> bool:
+    value = parameters.get(name, default)
+    if not isinstance(value, bool):
+        message = f"parameter {name!r} is {value!r}, expected true or false"
+        raise errors.RequestError(message)
+    return value
+
+
+def encode(answer: Answer, wanted: Wanted) -> Encoded:
+    """Write an answer with the outputs that were asked for.
+
+    >>> import numpy as np
+    >>> answer = Answer("r1", "tiny", "v1", {"label": np.array([1])})
+    >>> encode(answer, Wanted(None, {}, False)).body.decode()[-71:]
+    '"outputs":[{"name":"label","datatype":"INT64","shape":[1],"data":[1]}]}'
+
+    Raises
+    ------
+    RequestError
+        An output was asked for that the model does not have.
+    """
+    described: list[dict[str, Any]] = []
+    raw: list[bytes] = []
+    for name in answer.outputs if wanted.names is None else wanted.names:
+        array = answer.outputs.get(name)
+        if array is None:
+            message = f"there is no output {name!r}; the model has {sorted(answer.outputs)}"
+            raise errors.RequestError(message)
+        one: dict[str, Any] = {
+            "name": name,
+            "datatype": tensors.datatype(array.dtype.name),
+            "shape": array.shape,
+        }
+        if wanted.binary.get(name, wanted.otherwise_binary):
+            raw.append(tensors.to_bytes(array))
+            one["parameters"] = {"binary_data_size": len(raw[-1])}
+        else:
+            one["data"] = tensors.to_json(array)
+        described.append(one)
+    header = _ENCODER.encode(
+        {
+            "model_name": answer.model,
+            "model_version": answer.version,
+            "id": answer.id,
+            "outputs": described,
+        }
+    )
+    return Encoded(b"".join([header, *raw]), len(header)) if raw else Encoded(header, None)
