@@ -54,9 +54,7 @@ class Follower:
         self.facts.append(fact)
         self._show(fact)
 
-    def wait(
-        self, kind: type[R], meets: Callable[[R], bool], *, since: int, seconds: float
-    ) -> R:
+    def wait(self, kind: type[R], meets: Callable[[R], bool], *, since: int, seconds: float) -> R:
         """Return the first decision of a kind, from the `since`-th on, that meets a condition.
 
         Raises

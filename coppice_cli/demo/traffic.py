@@ -81,7 +81,7 @@ class Traffic:
         self.acknowledged: list[str] = []
         self.problems: collections.Counter[str] = collections.Counter()
         self._endpoints = endpoints
-        self._scans = scans
+        self.scans = scans
         self._digits = digits
         self._pace = pace
         self._truth: collections.OrderedDict[str, int] = collections.OrderedDict()
@@ -102,7 +102,9 @@ class Traffic:
 
     def tally(self) -> Tally:
         """Return the totals so far."""
-        return Tally(**{field.name: self._counts[field.name] for field in dataclasses.fields(Tally)})
+        return Tally(
+            **{field.name: self._counts[field.name] for field in dataclasses.fields(Tally)}
+        )
 
     def accuracy(self, last: int = 300) -> float:
         """Return the share of right answers among the last ones, or NaN before the first."""
@@ -127,7 +129,7 @@ class Traffic:
             await asyncio.sleep(max(0.0, due - time.monotonic()))
 
     async def _send(self, http: httpx.AsyncClient, number: int) -> None:
-        scan = worlds.scan(self.world, self._scans, self._digits, seed=number)
+        scan = worlds.scan(self.world, self.scans, self._digits, seed=number)
         request_id = f"scan-{number:07d}"
         tensor = {
             "name": self._endpoints.input_name,
@@ -140,7 +142,9 @@ class Traffic:
         self._remember(request_id, scan.digit)
         self._counts["sent"] += 1
         try:
-            reply = await http.post(url, json={"id": request_id, "inputs": [tensor]}, headers=headers)
+            reply = await http.post(
+                url, json={"id": request_id, "inputs": [tensor]}, headers=headers
+            )
         except httpx.HTTPError as problem:
             self._failed(type(problem).__name__)
             return

@@ -9,7 +9,6 @@ scikit-learn ships, so nothing is downloaded. Pixel values run from 0 (paper) to
 from __future__ import annotations
 
 import numpy as np
-import torch
 from sklearn.datasets import load_digits
 from torch import nn
 

@@ -1,0 +1,79 @@
+"""The demo's main flow.
+
+Called by: `coppice demo`. Takes: a folder to play in. Gives: the exit code, 0 only if every phase
+did what it should, and a report with pictures in the folder.
+"""
+
+from __future__ import annotations
+
+import tempfile
+import time
+from pathlib import Path
+
+from rich import console
+
+from coppice import eventlog, records
+from coppice.eventlog import base
+from coppice_cli.demo import phases, report, screen, stage
+
+
+def main(folder: Path | None = None) -> int:
+    """Play the whole story and say how it went."""
+    terminal = console.Console()
+    shown = screen.Screen(terminal, start=time.time())
+    where = folder or Path(tempfile.mkdtemp(prefix="coppice-demo-"))
+    where.mkdir(parents=True, exist_ok=True)
+    on = stage.build(where, shown)
+    begun = time.monotonic()
+    outcomes = _play(on)
+    outcomes.append(_nothing_lost(on))
+    shown.summary(outcomes)
+    page = report.write(where / "report.html", on, outcomes)
+    holds = all(outcome.holds for outcome in outcomes) and len(outcomes) == len(phases.STORY) + 1
+    verdict = "[green]every phase did what it should[/]" if holds else "[red]a phase failed[/]"
+    terminal.print(f"\n{verdict} in {time.monotonic() - begun:.0f} s; report with pictures: {page}")
+    terminal.print(f"look around: coppice status --project {where}", soft_wrap=True)
+    return 0 if holds else 1
+
+
+def _play(on: stage.Stage) -> list[screen.Outcome]:
+    story = phases.phases()
+    outcomes = [phases.play(next(story), on)]
+    if not outcomes[-1].holds:
+        return outcomes
+    with stage.running(on):
+        for phase in story:
+            outcomes.append(phases.play(phase, on))
+            if not outcomes[-1].holds:
+                break
+        on.traffic.stop()
+    return outcomes
+
+
+def _nothing_lost(on: stage.Stage) -> screen.Outcome:
+    """Compare every answer that a client got with what the log holds."""
+    begun = time.monotonic()
+    stored = _stored(eventlog.open_log(on.settings))
+    lost = [request for request in on.traffic.acknowledged if request not in stored]
+    tally = on.traffic.tally()
+    problems = ", ".join(f"{why}: {count}" for why, count in on.traffic.problems.items())
+    return screen.Outcome(
+        name="6 nothing lost",
+        expected="every answered request is in the log, none failed",
+        happened=f"{tally.answered:,} answered, {len(lost)} lost, {tally.failed} failed",
+        evidence=problems or "no client saw a problem",
+        requests=tally.answered,
+        labels=tally.natural_labels + tally.asked_labels,
+        seconds=time.monotonic() - begun,
+        holds=not lost and tally.failed == 0,
+    )
+
+
+def _stored(log: base.EventLog) -> set[str]:
+    position, found = base.START, set()
+    while (batch := log.read(position, 10_000)).events:
+        position = batch.position
+        kind = records.NAMES[records.Prediction]
+        found |= {event.subject for event in batch.events if event.type == kind}
+    log.close()
+    return found

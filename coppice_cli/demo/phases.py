@@ -1,0 +1,270 @@
+"""The phases of the story.
+
+Each changes the world, waits for what the loop makes of it, and says whether that was what it
+should be. Nothing here decides for the loop.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Iterator
+
+import msgspec
+
+from coppice import artifact, errors, records, registry
+from coppice_cli.demo import follow, screen, stage
+
+DETECT_SECONDS = 90.0
+RETRAIN_SECONDS = 150.0
+ROLLOUT_SECONDS = 120.0
+SETTLE_REQUESTS = 300
+
+Happened = tuple[str, str, bool]
+"""What happened, the evidence for it, and whether it is what was expected."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Phase:
+    """A named act with what is expected of the loop."""
+
+    name: str
+    story: str
+    expected: str
+    act: Callable[[stage.Stage], Happened]
+
+
+def play(phase: Phase, on: stage.Stage) -> screen.Outcome:
+    """Play one phase and measure what it took; a phase that fails says why, and the story ends."""
+    on.screen.title(phase.name, phase.story)
+    begun, before = on.clock.monotonic(), on.traffic.tally()
+    try:
+        happened, evidence, holds = phase.act(on)
+    except errors.CoppiceError as problem:
+        happened, evidence, holds = str(problem), "", False
+    after = on.traffic.tally()
+    return screen.Outcome(
+        name=phase.name,
+        expected=phase.expected,
+        happened=happened,
+        evidence=evidence,
+        requests=after.answered - before.answered,
+        labels=after.natural_labels
+        + after.asked_labels
+        - before.natural_labels
+        - before.asked_labels,
+        seconds=on.clock.monotonic() - begun,
+        holds=holds,
+    )
+
+
+def accept(on: stage.Stage) -> Happened:
+    """Train, prune, prove against the dense parent, pack, register."""
+    done = on.prune("--reason", "first version")
+    if done.returncode != 0:
+        return f"coppice prune ended with {done.returncode}: {done.stderr[-400:]}", "", False
+    candidate = last(on, records.Candidate)
+    return f"accepted {screen.short(candidate.version)}", figures(candidate), True
+
+
+def serve(on: stage.Stage) -> Happened:
+    """Send steady traffic to the first champion."""
+    on.traffic.start()
+    rollout = on.follower.wait(
+        records.Rollout, lambda step: step.outcome == "promoted", since=0, seconds=DETECT_SECONDS
+    )
+    answered(on, 600)
+    tally = on.traffic.tally()
+    happened = f"{screen.short(rollout.champion)} answers, {tally.failed} requests failed"
+    evidence = f"{on.traffic.accuracy():.1%} right, as seen by the clients"
+    return happened, evidence, tally.failed == 0 and on.traffic.accuracy() > ACCEPTABLE
+
+
+ACCEPTABLE = 0.85
+
+
+def world_shifts(on: stage.Stage) -> Happened:
+    """Wear the scanner's lamp, and wait until the loop has adapted."""
+    before = on.traffic.accuracy()
+    since = len(on.follower.facts)
+    on.traffic.world = dataclasses.replace(on.traffic.world, scanner="worn")
+    decay = on.follower.wait(records.Verdict, decayed, since=since, seconds=DETECT_SECONDS)
+    decayed_to = on.traffic.accuracy()
+    candidate = new_candidate(on, since)
+    on.traffic.world = dataclasses.replace(on.traffic.world, first=180, last=370)
+    promoted(on, candidate.version, since)
+    answered(on, SETTLE_REQUESTS)
+    now = on.traffic.accuracy(SETTLE_REQUESTS)
+    happened = f"cause {decay.cause}; {before:.0%} fell to {decayed_to:.0%}, restored to {now:.0%}"
+    evidence = f"{decay.reason} {figures(candidate)}"
+    restored = now > ACCEPTABLE and now > decayed_to
+    return happened, evidence, decay.cause == "world" and restored
+
+
+def over_pruned(on: stage.Stage) -> Happened:
+    """Force a candidate past its gates that should never serve."""
+    since = len(on.follower.facts)
+    champion = last(on, records.Rollout).champion
+    done = on.prune("--amount", "0.9", "--criterion", "random", "--no-recovery", "--force")
+    if done.returncode != 0:
+        return f"coppice prune ended with {done.returncode}: {done.stderr[-400:]}", "", False
+    candidate = last(on, records.Candidate)
+    ended = on.follower.wait(
+        records.Rollout,
+        lambda step: step.outcome == "rolled-back" and step.candidate in (None, candidate.version),
+        since=since,
+        seconds=ROLLOUT_SECONDS,
+    )
+    verdict = verdict_on(on, candidate.version, "rollback")
+    reached = sum(answer.version == candidate.version for answer in on.traffic.timeline)
+    happened = f"rolled back in shadow; {reached} clients ever saw its answers"
+    holds = candidate.status == "forced" and reached == 0 and ended.champion == champion
+    return happened, f"gates: {'; '.join(candidate.refusals)}. {counted(verdict)}", holds
+
+
+def pruning_decays(on: stage.Stage) -> Happened:
+    """Promote a candidate that forgot microfilm, then send microfilm."""
+    since = len(on.follower.facts)
+    options = ("--amount", "0.5", "--recover-on", "medium=paper", "--production", "--force")
+    done = on.prune(*options, "--reason", "paper only")
+    if done.returncode != 0:
+        return f"coppice prune ended with {done.returncode}: {done.stderr[-400:]}", "", False
+    forgetful = last(on, records.Candidate)
+    promoted(on, forgetful.version, since)
+    since = len(on.follower.facts)
+    on.traffic.world = dataclasses.replace(on.traffic.world, film_share=0.5, first=370, last=460)
+    decay = on.follower.wait(records.Verdict, decayed, since=since, seconds=DETECT_SECONDS)
+    decayed_to = on.traffic.accuracy()
+    candidate = new_candidate(on, since)
+    on.traffic.world = dataclasses.replace(on.traffic.world, first=460, last=557)
+    promoted(on, candidate.version, since)
+    answered(on, SETTLE_REQUESTS)
+    now = on.traffic.accuracy(SETTLE_REQUESTS)
+    old, new = (amount(on, version) for version in (forgetful.version, candidate.version))
+    happened = (
+        f"cause {decay.cause}; {decayed_to:.0%} restored to {now:.0%} by removing "
+        f"{new:.0%} instead of {old:.0%}"
+    )
+    holds = decay.cause == "pruning" and new < old and now > max(ACCEPTABLE, decayed_to)
+    return happened, f"{decay.reason} {figures(candidate)}", holds
+
+
+STORY = (
+    Phase(
+        "1 prune and accept",
+        "A dense network is trained on scans of digits, half of its channels are cut away, and the "
+        "result is proved against its dense parent.",
+        "passes every gate",
+        accept,
+    ),
+    Phase(
+        "2 serve",
+        "The endpoint, the monitor, the retrainer and the rollout controller run; clients send "
+        "scans that no model has met.",
+        "answers, no request fails",
+        serve,
+    ),
+    Phase(
+        "3 the world shifts",
+        "The scanner's lamp wears out: half the contrast, and noise. Dense or pruned, every model "
+        "suffers.",
+        "decay, cause world; retrained, rolled out, accuracy restored",
+        world_shifts,
+    ),
+    Phase(
+        "4 an over-pruned candidate",
+        "Somebody in a hurry cuts 90% of the channels at random and forces it past its gates.",
+        "rolled back in shadow, no client sees it",
+        over_pruned,
+    ),
+    Phase(
+        "5 the pruning forgets",
+        "A candidate recovers from its cut on paper scans alone. On paper it is as good as its "
+        "parent, so it becomes champion. Then microfilm arrives.",
+        "decay, cause pruning; answered by a milder recipe",
+        pruning_decays,
+    ),
+)
+
+
+def phases() -> Iterator[Phase]:
+    """Return the story, in order."""
+    yield from STORY
+
+
+def decayed(verdict: records.Verdict) -> bool:
+    """Tell a decay whose cause is settled."""
+    return verdict.kind == "decay" and verdict.cause not in (None, "undecided")
+
+
+def last(on: stage.Stage, kind: type[follow.R]) -> follow.R:
+    """Return the newest decision of a kind."""
+    on.follower.catch_up()
+    found = [fact.record for fact in on.follower.facts if isinstance(fact.record, kind)]
+    if not found:
+        message = f"there is no {kind.__name__} in the log yet"
+        raise errors.CoppiceError(message)
+    return found[-1]
+
+
+def new_candidate(on: stage.Stage, since: int) -> records.Candidate:
+    """Wait for the retrainer's candidate; a refused one ends the phase."""
+    candidate = on.follower.wait(
+        records.Candidate, lambda _: True, since=since, seconds=RETRAIN_SECONDS
+    )
+    if candidate.status == "refused":
+        message = f"the retrained candidate was refused: {'; '.join(candidate.refusals)}"
+        raise errors.GateRefused(message)
+    return candidate
+
+
+def promoted(on: stage.Stage, version: str, since: int) -> records.Rollout:
+    """Wait until a version is champion, or the rollout ended otherwise."""
+    step = on.follower.wait(
+        records.Rollout,
+        lambda step: (
+            (step.outcome == "promoted" and step.champion == version)
+            or step.outcome == "rolled-back"
+        ),
+        since=since,
+        seconds=ROLLOUT_SECONDS,
+    )
+    if step.outcome != "promoted":
+        message = f"{version} was rolled back: {step.reason}"
+        raise errors.RolloutError(message)
+    return step
+
+
+def answered(on: stage.Stage, requests: int) -> None:
+    """Wait until so many more requests were answered."""
+    target = on.traffic.tally().answered + requests
+    deadline = on.clock.monotonic() + DETECT_SECONDS
+    while on.traffic.tally().answered < target and on.clock.monotonic() < deadline:
+        on.pause(0.2)
+
+
+def verdict_on(on: stage.Stage, version: str, kind: str) -> records.Verdict:
+    """Return the verdict of a kind on a version."""
+    return on.follower.wait(
+        records.Verdict,
+        lambda verdict: verdict.kind == kind and verdict.version == version,
+        since=0,
+        seconds=5.0,
+    )
+
+
+def counted(verdict: records.Verdict) -> str:
+    """Put a verdict's counts into words."""
+    counts = ", ".join(f"{name} {count:,}" for name, count in sorted(verdict.counts.items()))
+    return f"{verdict.reason} ({counts})"
+
+
+def figures(candidate: records.Candidate) -> str:
+    """Put a candidate's figures into words."""
+    return ", ".join(f"{name} {value:.3g}" for name, value in candidate.figures.items())
+
+
+def amount(on: stage.Stage, version: str) -> float:
+    """Read out of a version's card how much its recipe removes."""
+    folder = registry.open_registry(on.settings).path(version)
+    card = msgspec.json.decode((folder / artifact.CARD).read_bytes())
+    return float(card["recipe"]["amount"])
