@@ -6,7 +6,7 @@ model.onnx            the graph that serves: `scores` and, where the model has o
 weights.safetensors   the trained weights
 surgery.json          what was cut, replayable on the user's model factory
 monitoring.safetensors  the basis for features: `pca.mean`, `pca.components`, `calibration.*`
-reference.safetensors `features` [rows, F], `labels`, `scores` of clean holdout rows
+reference.safetensors `features` [rows, F], `targets`, `scores` of clean holdout rows
 card.json             lineage and every measured figure
 ===================== =========================================================================
 
@@ -23,6 +23,8 @@ from pathlib import Path
 import msgspec
 import numpy as np
 import numpy.typing as npt
+import safetensors
+import safetensors.numpy
 
 from coppice import errors, labels
 
@@ -138,6 +140,24 @@ def verify(folder: Path, expected_tag: str | None = None) -> Manifest:
             message = f"{folder}: {name} was altered; restore the artifact or pack it again"
             raise errors.ArtifactCorrupt(message)
     return manifest
+
+
+def load_tensors(folder: Path, name: str) -> dict[str, npt.NDArray[np.generic]]:
+    """Read one of the `.safetensors` files; empty where the artifact has none.
+
+    Raises
+    ------
+    ArtifactCorrupt
+        The file is there but does not parse.
+    """
+    path = folder / name
+    if not path.exists():
+        return {}
+    try:
+        return dict(safetensors.numpy.load_file(path))
+    except safetensors.SafetensorError as cause:
+        message = f"{path} does not parse ({cause}); restore the artifact or pack it again"
+        raise errors.ArtifactCorrupt(message) from cause
 
 
 def check_inputs(manifest: Manifest, inputs: Mapping[str, npt.NDArray[np.generic]]) -> int:
