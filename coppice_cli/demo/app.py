@@ -37,14 +37,15 @@ def main(folder: Path | None = None) -> int:
 
 
 def _play(on: stage.Stage) -> list[screen.Outcome]:
-    story = phases.phases()
-    outcomes = [phases.play(next(story), on)]
-    if not outcomes[-1].holds:
+    opening, *rest = phases.STORY
+    outcomes = [phases.play(opening, on)]
+    if not outcomes[0].holds:
         return outcomes
     with stage.running(on):
-        for phase in story:
-            outcomes.append(phases.play(phase, on))
-            if not outcomes[-1].holds:
+        for phase in rest:
+            outcome = phases.play(phase, on)
+            outcomes.append(outcome)
+            if not outcome.holds:
                 break
         on.traffic.stop()
     return outcomes

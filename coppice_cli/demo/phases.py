@@ -7,7 +7,7 @@ should be. Nothing here decides for the loop.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
 import msgspec
 
@@ -184,11 +184,6 @@ STORY = (
         pruning_decays,
     ),
 )
-
-
-def phases() -> Iterator[Phase]:
-    """Return the story, in order."""
-    yield from STORY
 
 
 def decayed(verdict: records.Verdict) -> bool:
