@@ -186,12 +186,24 @@ class Rollout(msgspec.Struct, frozen=True, kw_only=True):
     generation: int = 0
     paused: bool = False
     outcome: Literal[
-        "started", "advanced", "promoted", "rolled-back", "settled", "paused", "resumed"
+        "started",
+        "advanced",
+        "promoted",
+        "rolled-back",
+        "settled",
+        "paused",
+        "resumed",
+        "refused",
+        "repaired",
     ]
+    """`refused`: a command that did not fit changed nothing. `repaired`: the routing table was not
+    what this state asks for, and was written again."""
     reason: str
     actor: str = "coppice"
     since: float = 0.0
     """When this stage began, seconds since 1970 UTC."""
+    trigger: str | None = None
+    """Id of the event that this step answers: a candidate, a verdict or a command."""
 
 
 class Command(msgspec.Struct, frozen=True, kw_only=True):

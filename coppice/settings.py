@@ -260,6 +260,8 @@ class RolloutSettings(Section):
     """After promotion the previous champion is kept loaded so long for an instant rollback."""
     poll_seconds: float = Field(default=0.5, gt=0)
     """Pause between two looks at the log."""
+    metrics_port: int = Field(default=0, ge=0, le=65535)
+    """Port of the controller's own /metrics on loopback; 0 does not serve them."""
 
     @pydantic.field_validator("steps")
     @classmethod

@@ -1,0 +1,90 @@
+"""A backend as the controller sees it: who holds the routing table, and how it is changed.
+
+Memory and local implementations pass one conformance suite
+(`tests/integration/test_backend_conformance.py`).
+"""
+
+from __future__ import annotations
+
+from typing import Literal, NamedTuple, Protocol, TypeAlias
+
+import msgspec
+
+from coppice import errors, routing
+
+Ability: TypeAlias = Literal["weights", "mirror"]
+"""`weights`: sets any weight that we ask for. `mirror`: sends copies of requests to a shadow."""
+
+
+class RouteState(NamedTuple):
+    """The world as it is: what the backend routes by at this moment."""
+
+    table: routing.RoutingTable | None
+
+    @property
+    def generation(self) -> int:
+        """Generation of the table; 0 where there is none."""
+        return 0 if self.table is None else self.table.generation
+
+
+class Backend(Protocol):
+    """Read and move the routes of one model. Nobody else writes them."""
+
+    def observe(self) -> RouteState:
+        """Return what is routed by now, read from the world and never remembered.
+
+        Raises
+        ------
+        EnvironmentProblem
+            There is a routing table, but it cannot be read.
+        """
+        ...
+
+    def apply(self, table: routing.RoutingTable) -> None:
+        """Route by a table, in one atomic step.
+
+        Raises
+        ------
+        RolloutError
+            The table's generation is not newer than the world's: somebody else wrote in between.
+        """
+        ...
+
+    def abort(self, reason: str) -> RouteState:
+        """Send everything to the champion at once and drop the candidate, without a plan.
+
+        Aborting where no candidate is routed to changes nothing.
+        """
+        ...
+
+    def supports(self) -> frozenset[Ability]:
+        """Return what this backend can do; a plan leaves out the rest."""
+        ...
+
+
+def refuse_older(table: routing.RoutingTable, world: RouteState) -> None:
+    """Compare before a write.
+
+    Raises
+    ------
+    RolloutError
+        The table is not newer than the world's.
+    """
+    if table.generation <= world.generation:
+        message = (
+            f"the routing table is at generation {world.generation} already, so generation "
+            f"{table.generation} is refused: somebody else wrote it; observe it and plan again"
+        )
+        raise errors.RolloutError(message)
+
+
+def without_candidate(table: routing.RoutingTable) -> routing.RoutingTable:
+    """Return the next generation of a table, with the champion alone.
+
+    >>> table = routing.RoutingTable(model="m", champion="m:1", candidate="m:2", weight=0.5)
+    >>> without_candidate(table).weight
+    0.0
+    """
+    return msgspec.structs.replace(
+        table, generation=table.generation + 1, candidate=None, weight=0.0, mirror=0.0
+    )

@@ -1,0 +1,35 @@
+"""Routes in memory: the twin for tests and docs."""
+
+from __future__ import annotations
+
+from coppice import routing
+from deploy.backends import base
+
+
+class MemoryBackend:
+    """Keep the routing table in this object."""
+
+    def __init__(self, table: routing.RoutingTable | None = None) -> None:
+        self.aborts: list[str] = []
+        """The reasons of every abort, oldest first."""
+        self._table = table
+
+    def observe(self) -> base.RouteState:
+        """Return the table."""
+        return base.RouteState(self._table)
+
+    def apply(self, table: routing.RoutingTable) -> None:
+        """Replace the table by a newer one; see `base.Backend.apply`."""
+        base.refuse_older(table, self.observe())
+        self._table = table
+
+    def abort(self, reason: str) -> base.RouteState:
+        """Drop the candidate; see `base.Backend.abort`."""
+        self.aborts.append(reason)
+        if self._table is not None and self._table.candidate is not None:
+            self._table = base.without_candidate(self._table)
+        return self.observe()
+
+    def supports(self) -> frozenset[base.Ability]:
+        """Return every ability."""
+        return frozenset({"weights", "mirror"})

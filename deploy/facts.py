@@ -1,0 +1,210 @@
+"""What the controller knows of the world: a fold over the event log, and nothing but a fold.
+
+The same events give the same facts, whether they come one by one while the controller runs or all
+at once after a restart. Nothing here decides; `deploy.plan` does.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from typing import Generic, NamedTuple, TypeVar
+
+from coppice import records, routing
+
+R = TypeVar("R", bound=records.Record)
+
+READ = frozenset(
+    records.NAMES[kind]
+    for kind in (
+        records.Candidate,
+        records.Command,
+        records.Prediction,
+        records.Rollout,
+        records.Shadow,
+        records.Verdict,
+    )
+)
+"""Names of the event types that matter to a rollout; the rest is never decoded."""
+
+TRAFFIC = frozenset(records.NAMES[kind] for kind in (records.Prediction, records.Shadow))
+
+
+class Noted(NamedTuple, Generic[R]):
+    """A record and the id of the event that brought it."""
+
+    id: str
+    record: R
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Facts:
+    """Everything that a plan rests on besides the state, the policy and the time.
+
+    Attributes
+    ----------
+    table
+        The routing table as the backend shows it; `None` where there is none.
+    waiting
+        The newest accepted or forced candidate that no rollout has taken up.
+    passed_over
+        Versions of older candidates that wait too, and never start because of the newest.
+    verdict
+        The newest verdict on the candidate being rolled out.
+    health
+        The newest verdict on the champion, since it became champion.
+    command
+        The oldest command of an operator that no rollout event answers.
+    answered
+        Requests that the candidate answered since the stage (or its step) began.
+    failures
+        The longest run of candidate failures since its rollout began.
+    parents
+        For each version that the registry holds its dense parent's tag, or `None` for a dense one.
+    """
+
+    table: routing.RoutingTable | None = None
+    waiting: Noted[records.Candidate] | None = None
+    passed_over: tuple[str, ...] = ()
+    verdict: Noted[records.Verdict] | None = None
+    health: Noted[records.Verdict] | None = None
+    command: Noted[records.Command] | None = None
+    answered: int = 0
+    failures: int = 0
+    parents: Mapping[str, str | None] = dataclasses.field(default_factory=dict)
+
+
+class History:
+    """The events of one model so far, folded.
+
+    Parameters
+    ----------
+    model
+        Events of other models are passed over.
+    since
+        Predictions and shadows from before this time (seconds since 1970 UTC) are passed over
+        without decoding. A restart gives the beginning of the running stage.
+    """
+
+    def __init__(self, model: str, *, since: float = 0.0) -> None:
+        self.state: records.Rollout | None = None
+        """The latest rollout event, which is the whole state."""
+        self._model = model
+        self._since = since
+        self._candidates: list[Noted[records.Candidate]] = []
+        self._commands: list[Noted[records.Command]] = []
+        self._verdict: Noted[records.Verdict] | None = None
+        self._health: Noted[records.Verdict] | None = None
+        self._answered = 0
+        self._run = 0
+        self._longest_run = 0
+
+    @property
+    def waiting(self) -> Noted[records.Candidate] | None:
+        """The newest candidate that no rollout has taken up."""
+        return self._candidates[-1] if self._candidates else None
+
+    def facts(
+        self, *, table: routing.RoutingTable | None, parents: Mapping[str, str | None]
+    ) -> Facts:
+        """Return what is known, with the world and the registry as they were just read."""
+        return Facts(
+            table=table,
+            waiting=self.waiting,
+            passed_over=tuple(noted.record.version for noted in self._candidates[:-1]),
+            verdict=self._verdict,
+            health=self._health,
+            command=self._commands[0] if self._commands else None,
+            answered=self._answered,
+            failures=self._longest_run,
+            parents=parents,
+        )
+
+    def add(self, event: records.Event) -> None:
+        """Take in the next event of the log.
+
+        Raises
+        ------
+        UndecodableEvent
+            Its payload is not what its type promises. The event is then passed over.
+        """
+        if event.model != self._model or event.type not in READ:
+            return
+        if event.type in TRAFFIC and event.time < self._since:
+            return
+        match records.unseal(event):
+            case records.Prediction() as prediction:
+                self._predicted(prediction)
+            case records.Shadow() as shadow:
+                self._mirrored(shadow)
+            case records.Verdict() as verdict:
+                self._judged(Noted(event.id, verdict))
+            case records.Candidate() as candidate:
+                self._offered(Noted(event.id, candidate))
+            case records.Command() as command:
+                self._commands.append(Noted(event.id, command))
+            case records.Rollout() as rollout:
+                self._moved(rollout)
+
+    def _predicted(self, prediction: records.Prediction) -> None:
+        candidate = self.state.candidate if self.state else None
+        if candidate is None:
+            return
+        if prediction.version == candidate:
+            self._answered += prediction.error is None
+            self._tried(failed=prediction.error is not None)
+        elif prediction.fallback_version == candidate:
+            self._tried(failed=True)
+
+    def _mirrored(self, shadow: records.Shadow) -> None:
+        if self.state and shadow.version == self.state.candidate:
+            self._tried(failed=shadow.error is not None)
+
+    def _tried(self, *, failed: bool) -> None:
+        self._run = self._run + 1 if failed else 0
+        # The longest run, because the guard must not forget what the next answer makes good.
+        self._longest_run = max(self._longest_run, self._run)
+
+    def _judged(self, verdict: Noted[records.Verdict]) -> None:
+        state, record = self.state, verdict.record
+        if state is None:
+            return
+        if record.scope == "champion" and record.version == state.champion:
+            self._health = verdict
+        # Evidence against another champion says nothing about this pair.
+        same_pair = record.against in {None, state.champion}
+        if record.scope == "candidate" and record.version == state.candidate and same_pair:
+            self._verdict = verdict
+
+    def _offered(self, candidate: Noted[records.Candidate]) -> None:
+        taken = {self.state.candidate, self.state.champion} if self.state else set()
+        if candidate.record.status != "refused" and candidate.record.version not in taken:
+            self._candidates.append(candidate)
+
+    def _moved(self, state: records.Rollout) -> None:
+        before, self.state = self.state, state
+        self._answer_command(state, first=before is None)
+        if state.outcome == "started" or before is None:
+            self._take_up(state.candidate or state.champion)
+        if before is None or before.candidate != state.candidate or state.outcome == "started":
+            self._verdict = None
+            self._run = self._longest_run = 0
+        if before is None or before.champion != state.champion:
+            self._health = None
+        if before is None or before.since != state.since:
+            self._answered = 0
+
+    def _answer_command(self, state: records.Rollout, *, first: bool) -> None:
+        # Nothing can be meant by a command from before the first champion.
+        ids = [command.id for command in self._commands]
+        if first:
+            self._commands.clear()
+        elif state.trigger in ids:
+            del self._commands[: ids.index(state.trigger) + 1]
+
+    def _take_up(self, version: str) -> None:
+        # Newer candidates stay: they came between the controller's look and its decision.
+        versions = [candidate.record.version for candidate in self._candidates]
+        if version in versions:
+            last = len(versions) - versions[::-1].index(version)
+            del self._candidates[:last]

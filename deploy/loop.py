@@ -1,0 +1,216 @@
+"""The controller: candidates, verdicts and commands in, routes out.
+
+Called by `coppice rollout run` and `coppice up` through `main`; takes the event log, the registry
+and a backend; gives a routing table, aliases and rollout events.
+
+A turn reads the world before it acts, and carries a step out in a fixed order: traffic first, then
+the aliases, then the rollout event, which is the state. Killed between any two of these, the next
+turn finds the state of before, plans the same step, sees that part of it is done, and does the
+rest: no step is taken twice and none is left half-way.
+"""
+
+from __future__ import annotations
+
+import signal
+import threading
+from typing import Any, Protocol
+
+import msgspec
+import prometheus_client
+import structlog
+
+from coppice import artifact, clock, errors, eventlog, records, registry, settings, telemetry
+from coppice.eventlog import base as eventlog_base
+from coppice.registry import base as registry_base
+from deploy import backends, facts, plan
+from deploy.backends import base as backends_base
+from deploy.recorder import Recorder
+
+SOURCE = "coppice/deploy"
+
+_log = structlog.get_logger(__name__)
+
+
+class Log(eventlog_base.EventLog, eventlog_base.EventIndex, Protocol):
+    """An event log that answers look-ups too."""
+
+
+class Controller:
+    """Move one model's rollout.
+
+    Parameters
+    ----------
+    log
+        Where candidates, verdicts, commands and answers are read, and rollout events written.
+    registry
+        Where versions are found and aliases moved.
+    backend
+        Who routes.
+    settings
+        The project's settings.
+    clock
+        Where the time comes from.
+    recorder
+        Where metrics go.
+    """
+
+    def __init__(
+        self,
+        log: Log,
+        registry: registry_base.Registry,
+        backend: backends_base.Backend,
+        settings: settings.Settings,
+        clock: clock.Clock,
+        recorder: Recorder,
+    ) -> None:
+        self._log = log
+        self._registry = registry
+        self._backend = backend
+        self._clock = clock
+        self._recorder = recorder
+        self._poll_seconds = settings.rollout.poll_seconds
+        self._policy = plan.Policy.of(settings, backend.supports())
+        self._position = eventlog_base.START
+        self._history = facts.History(
+            settings.project.name, since=_stage_began(log, settings.project.name)
+        )
+        self._parents: dict[str, str | None] = {}
+        self._unknown: set[str] = set()
+        self._reported_generation = 0
+
+    def run(self, stop: threading.Event) -> None:
+        """Take turns until `stop` is set; a turn that raises is counted, logged and tried again."""
+        while not stop.is_set():
+            try:
+                moved = self.turn() is not None
+            except Exception as cause:  # noqa: BLE001 - the outermost turn; the next look may do
+                self._recorder.failed(cause)
+                _log.exception("turn_failed", error=str(cause))
+                moved = False
+            if not moved:
+                stop.wait(self._poll_seconds)
+
+    def turn(self) -> plan.Step | None:
+        """Read the log and the world, decide, and carry out at most one step.
+
+        Returns
+        -------
+        Step or None
+            What was done.
+        """
+        self._read()
+        state = self._history.state
+        seen = self._facts()
+        step = plan.plan(state, seen, self._policy, self._clock.now())
+        if plan.edited(state, seen, self._policy, step):
+            self._report_edit(seen)
+        if step is not None:
+            self._carry_out(step)
+            state = step.rollout
+        self._recorder.saw(
+            state, self._backend.observe().table, waiting=self._history.waiting is not None
+        )
+        return step
+
+    def _read(self) -> None:
+        while True:
+            batch = self._log.read(self._position)
+            for event in batch.events:
+                self._take_in(event)
+            self._position = batch.position
+            if not batch.events:
+                return
+
+    def _take_in(self, event: records.Event) -> None:
+        try:
+            self._history.add(event)
+        except errors.UndecodableEvent as cause:
+            self._recorder.passed_over()
+            _log.warning("event_passed_over", event=event.id, reason=str(cause))
+
+    def _facts(self) -> facts.Facts:
+        route, state, waiting = self._backend.observe(), self._history.state, self._history.waiting
+        versions = [None if waiting is None else waiting.record.version]
+        if state is not None:
+            versions += [state.champion, state.candidate, state.previous]
+        parents = {
+            version: self._parents[version]
+            for version in versions
+            if version is not None and self._knows(version)
+        }
+        return self._history.facts(table=route.table, parents=parents)
+
+    def _knows(self, version: str) -> bool:
+        """Look a version up once; what it is never changes."""
+        if version in self._parents:
+            return True
+        try:
+            folder = self._registry.path(version)
+        except errors.UnknownVersion as cause:
+            if version not in self._unknown:
+                self._unknown.add(version)
+                _log.warning("version_unknown", version=version, reason=str(cause))
+            return False
+        self._parents[version] = artifact.read_manifest(folder).parent
+        return True
+
+    def _report_edit(self, seen: facts.Facts) -> None:
+        table = seen.table
+        if table is not None and table.generation != self._reported_generation:
+            self._reported_generation = table.generation
+            self._recorder.found_edit()
+            _log.warning("routing_table_edited", table=msgspec.to_builtins(table))
+
+    def _carry_out(self, step: plan.Step) -> None:
+        self._route(step)
+        self._registry.point(step.rollout.model, step.aliases)
+        event = records.seal(step.rollout, source=SOURCE, now=self._clock.now())
+        self._log.append([event])
+        self._recorder.decided(step.rollout)
+        _log.info("rollout_step", **msgspec.to_builtins(step.rollout))
+
+    def _route(self, step: plan.Step) -> None:
+        table = self._backend.observe().table
+        if plan.same(table, step.table):
+            return
+        if table is not None and plan.same(backends_base.without_candidate(table), step.table):
+            # The quickest way back to the champion, and for some backends the only one.
+            self._backend.abort(step.rollout.reason)
+        else:
+            self._backend.apply(step.table)
+
+
+def _stage_began(log: Log, model: str) -> float:
+    event = log.latest(model, records.Rollout)
+    record = None if event is None else records.unseal(event)
+    return record.since if isinstance(record, records.Rollout) else 0.0
+
+
+def main(tree: settings.Settings) -> None:
+    """Run the controller of a project until SIGTERM or SIGINT."""
+    telemetry.configure("deploy")
+    stop = threading.Event()
+
+    def ask_to_stop(number: int, frame: Any) -> None:
+        del number, frame
+        stop.set()
+
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, ask_to_stop)
+    recorder = Recorder(tree.project.name)
+    if tree.rollout.metrics_port:
+        prometheus_client.start_http_server(
+            tree.rollout.metrics_port, "127.0.0.1", recorder.registry
+        )
+    log = eventlog.open_log(tree)
+    try:
+        Controller(
+            log,
+            registry.open_registry(tree),
+            backends.open_backend(tree),
+            tree,
+            clock.SystemClock(),
+            recorder,
+        ).run(stop)
+    finally:
+        log.close()

@@ -1,0 +1,419 @@
+"""The rollout's state machine: what to do next, as a pure function of state, facts and time.
+
+Called by `deploy.loop`; takes the latest rollout event, what the log and the world say, the policy
+and the time; gives the next step or `None`. Nothing is remembered between two calls, so a restart
+plans as if nothing had happened.
+
+::
+
+    idle --candidate--> shadow --promote--> canary 1 .. n --promote--> watch --time--> idle
+                           |                   |                         |
+                           +----- rollback ----+----- swap back ---------+  (also from idle)
+
+What moves a rollout, in order of precedence; the first rule that applies makes the step:
+
+1. *Safety*, always, also while paused or with `rollout.auto` off: the champion decays because of
+   the release, so the previous champion returns; the candidate's verdict is `rollback`; the
+   candidate failed so often in a row that the crash guard trips.
+2. An operator's *command*, where the state allows it; else it is refused, and the log says why.
+3. *Evidence*, unless paused or `rollout.auto` is off: a `promote` verdict opens the canary lane,
+   widens it step by step and promotes; without one for `shadow_seconds` the candidate goes.
+4. *Time*, unless paused: a new champion has been watched long enough; a waiting candidate enters
+   shadow, where no client gets its answers.
+5. *Repair*: the routing table is missing, or is not what the state asks for.
+
+A version that was rolled back after its promotion is not kept as previous: a later alarm must not
+bring back what an earlier one removed. A candidate that waits while another is rolled out starts
+when that one is decided; of several that wait only the newest does.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Mapping
+from typing import NamedTuple, TypeAlias
+
+import msgspec
+
+from coppice import errors, records, routing, settings
+from coppice.registry import base
+from deploy import facts as observed
+from deploy.backends import base as backends
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Policy:
+    """How a candidate becomes champion; see `coppice.settings.RolloutSettings` for each field."""
+
+    auto: bool = True
+    steps: tuple[float, ...] = (0.1, 0.5)
+    step_seconds: float = 60.0
+    step_requests: int = 100
+    shadow_seconds: float = 86_400.0
+    watch_seconds: float = 600.0
+    mirror: float = 1.0
+    parent_mirror: float = 0.05
+    crash_guard: int = 5
+
+    @classmethod
+    def of(cls, tree: settings.Settings, supports: frozenset[backends.Ability]) -> Policy:
+        """Read the settings, and leave out what the backend cannot do."""
+        rollout = tree.rollout
+        return cls(
+            auto=rollout.auto,
+            steps=rollout.steps if "weights" in supports else (),
+            step_seconds=rollout.step_seconds,
+            step_requests=rollout.step_requests,
+            shadow_seconds=rollout.shadow_seconds,
+            watch_seconds=rollout.watch_seconds,
+            mirror=rollout.mirror if "mirror" in supports else 0.0,
+            parent_mirror=rollout.parent_mirror if "mirror" in supports else 0.0,
+            crash_guard=tree.serve.crash_guard,
+        )
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Step:
+    """One move, to be carried out in this order: routing table, aliases, rollout event."""
+
+    table: routing.RoutingTable
+    aliases: Mapping[base.Alias, str | None]
+    rollout: records.Rollout
+
+
+class Why(NamedTuple):
+    """Why a step is made, for whoever reads the log."""
+
+    reason: str
+    trigger: str | None = None
+    actor: str = "coppice"
+
+
+class Moment(NamedTuple):
+    """All that a rule may look at, once there is a champion."""
+
+    state: records.Rollout
+    facts: observed.Facts
+    policy: Policy
+    now: float
+
+    @property
+    def age(self) -> float:
+        """Seconds since the stage, or its step, began."""
+        return self.now - self.state.since
+
+    @property
+    def under_trial(self) -> bool:
+        """Whether a candidate is being rolled out."""
+        return self.state.stage in {"shadow", "canary"} and self.state.candidate is not None
+
+    def move(self, why: Why, **changes: object) -> records.Rollout:
+        """Return the state after a move that begins a stage or a step."""
+        return _change(self.state, why, since=self.now, **changes)
+
+
+Rule: TypeAlias = Callable[[Moment], records.Rollout | None]
+
+
+def plan(
+    state: records.Rollout | None, facts: observed.Facts, policy: Policy, now: float
+) -> Step | None:
+    """Say what to do next.
+
+    Parameters
+    ----------
+    state
+        The latest rollout event; `None` before the first champion.
+    facts
+        What the log, the backend and the registry say.
+    policy
+        How a candidate becomes champion.
+    now
+        Seconds since 1970 UTC.
+
+    Returns
+    -------
+    Step or None
+        `None` where there is nothing to do.
+    """
+    if state is None:
+        first = _first_champion(facts, now)
+        return None if first is None else _step(first, facts, policy)
+    moment = Moment(state, facts, policy, now)
+    for rule in RULES:
+        after = rule(moment)
+        if after is not None:
+            return _step(after, facts, policy)
+    return None
+
+
+def refusal(state: records.Rollout | None, action: records.Action) -> str | None:
+    """Say why a command does not fit the state, or `None` where it does.
+
+    >>> refusal(None, "promote")
+    'there is no champion yet, so there is nothing to promote'
+    """
+    if state is None:
+        return f"there is no champion yet, so there is nothing to {action}"
+    if state.stage == "idle":
+        return f"no rollout is running ({state.champion} serves), so there is nothing to {action}"
+    match action:
+        case "promote" if state.stage == "watch":
+            return f"{state.champion} is promoted already and being watched"
+        case "pause" if state.paused:
+            return "the rollout is paused already"
+        case "resume" if not state.paused:
+            return "the rollout is not paused"
+        case _:
+            return None
+
+
+def check(state: records.Rollout | None, action: records.Action) -> None:
+    """Refuse a command that does not fit the state.
+
+    Raises
+    ------
+    RolloutError
+        It does not fit; the message says why.
+    """
+    reason = refusal(state, action)
+    if reason is not None:
+        message = f"{action}: {reason}; `coppice rollout status` shows the state"
+        raise errors.RolloutError(message)
+
+
+def table_of(
+    state: records.Rollout, parents: Mapping[str, str | None], policy: Policy
+) -> routing.RoutingTable:
+    """Return the routing table that a state asks for."""
+    parent = parents.get(state.champion)
+    return routing.RoutingTable(
+        generation=state.generation,
+        model=state.model,
+        champion=state.champion,
+        candidate=state.candidate,
+        # Only while watched: a version that is loaded costs memory.
+        previous=state.previous if state.stage == "watch" else None,
+        parent=parent,
+        weight=state.weight,
+        mirror=policy.mirror if state.candidate else 0.0,
+        parent_mirror=policy.parent_mirror if parent else 0.0,
+    )
+
+
+def same(first: routing.RoutingTable | None, second: routing.RoutingTable | None) -> bool:
+    """Say whether two tables route alike, whatever their generations."""
+    if first is None or second is None:
+        return first is second
+    return first == msgspec.structs.replace(second, generation=first.generation)
+
+
+def edited(
+    state: records.Rollout | None, facts: observed.Facts, policy: Policy, step: Step | None
+) -> bool:
+    """Say whether somebody else wrote the routing table since the state was recorded.
+
+    A table that the next step asks for is our own: the controller stopped before the step's end.
+    """
+    table = facts.table
+    if state is None or table is None or table.generation <= state.generation:
+        return False
+    ours = [table_of(state, facts.parents, policy)] + ([step.table] if step else [])
+    return not any(same(table, own) for own in ours)
+
+
+def _first_champion(facts: observed.Facts, now: float) -> records.Rollout | None:
+    waiting = facts.waiting
+    if waiting is None or waiting.record.version not in facts.parents:
+        return None
+    return records.Rollout(
+        model=waiting.record.model,
+        stage="idle",
+        champion=waiting.record.version,
+        outcome="promoted",
+        reason="the first version: there is no champion to compare it with" + _passed_over(facts),
+        since=now,
+        trigger=waiting.id,
+    )
+
+
+def _swap_back(moment: Moment) -> records.Rollout | None:
+    state, health = moment.state, moment.facts.health
+    if health is None or (health.record.kind, health.record.cause) != ("decay", "release"):
+        return None
+    if state.previous is None or state.previous not in moment.facts.parents:
+        return None
+    return _back_to_previous(moment, Why(health.record.reason, health.id))
+
+
+def _back_to_previous(moment: Moment, why: Why) -> records.Rollout:
+    dropped = moment.state.candidate
+    if dropped is not None:
+        also = f"; {dropped} goes too, because it was compared with the version that leaves"
+        why = why._replace(reason=why.reason + also)
+    return moment.move(
+        why,
+        outcome="rolled-back",
+        stage="idle",
+        champion=moment.state.previous,
+        previous=None,
+        **_NO_CANDIDATE,
+    )
+
+
+def _candidate_fails(moment: Moment) -> records.Rollout | None:
+    if not moment.under_trial:
+        return None
+    verdict, failures = moment.facts.verdict, moment.facts.failures
+    if verdict is not None and verdict.record.kind == "rollback":
+        return _drop_candidate(moment, Why(verdict.record.reason, verdict.id))
+    if failures >= moment.policy.crash_guard:
+        return _drop_candidate(
+            moment, Why(f"crash guard: the candidate failed {failures} times in a row")
+        )
+    return None
+
+
+def _drop_candidate(moment: Moment, why: Why) -> records.Rollout:
+    return moment.move(why, outcome="rolled-back", stage="idle", **_NO_CANDIDATE)
+
+
+def _obey(moment: Moment) -> records.Rollout | None:
+    if moment.facts.command is None:
+        return None
+    identity, command = moment.facts.command
+    reason = command.reason or f"{command.actor} asked to {command.action}"
+    why = Why(reason, identity, command.actor)
+    problem = refusal(moment.state, command.action)
+    if problem is not None:
+        why = why._replace(reason=f"{command.action} refused: {problem}")
+        return _change(moment.state, why, outcome="refused")
+    match command.action:
+        case "promote":
+            return _promote(moment, why)
+        case "abort":
+            return _abort(moment, why)
+        case "pause":
+            return _change(moment.state, why, outcome="paused", paused=True)
+        case "resume":
+            # The stage begins anew: time that passed while paused proves nothing.
+            return moment.move(why, outcome="resumed", paused=False)
+
+
+def _abort(moment: Moment, why: Why) -> records.Rollout:
+    if moment.state.stage == "watch" and moment.state.previous is not None:
+        return _back_to_previous(moment, why)
+    return _drop_candidate(moment, why)
+
+
+def _follow_evidence(moment: Moment) -> records.Rollout | None:
+    if moment.state.paused or not moment.policy.auto or not moment.under_trial:
+        return None
+    verdict = moment.facts.verdict
+    if verdict is not None and verdict.record.kind == "promote":
+        return _advance(moment, Why(verdict.record.reason, verdict.id))
+    if moment.age >= moment.policy.shadow_seconds:
+        limit = f"{moment.policy.shadow_seconds:g} s"
+        return _drop_candidate(moment, Why(f"want of evidence: still undecided after {limit}"))
+    return None
+
+
+def _advance(moment: Moment, why: Why) -> records.Rollout | None:
+    state, policy = moment.state, moment.policy
+    in_canary = state.stage == "canary"
+    ripe = moment.age >= policy.step_seconds and moment.facts.answered >= policy.step_requests
+    if in_canary and not ripe:
+        return None
+    # The steps may have changed since the last one: go by the weight reached, not by a count.
+    wider = [weight for weight in policy.steps if weight > state.weight]
+    if not wider:
+        return _promote(moment, why)
+    step = policy.steps.index(wider[0])
+    return moment.move(why, outcome="advanced", stage="canary", weight=wider[0], step=step)
+
+
+def _promote(moment: Moment, why: Why) -> records.Rollout:
+    return moment.move(
+        why,
+        outcome="promoted",
+        stage="watch",
+        champion=moment.state.candidate,
+        previous=moment.state.champion,
+        **_NO_CANDIDATE,
+    )
+
+
+def _settle(moment: Moment) -> records.Rollout | None:
+    state, policy = moment.state, moment.policy
+    if state.stage != "watch" or state.paused or moment.age < policy.watch_seconds:
+        return None
+    why = Why(f"{state.champion} was watched for {policy.watch_seconds:g} s")
+    return moment.move(why, outcome="settled", stage="idle")
+
+
+def _begin(moment: Moment) -> records.Rollout | None:
+    waiting = moment.facts.waiting
+    if moment.state.stage != "idle" or waiting is None:
+        return None
+    if waiting.record.version not in moment.facts.parents:
+        return None
+    forced = ", forced past its gates" if waiting.record.status == "forced" else ""
+    reason = f"candidate made because of: {waiting.record.reason}{forced}"
+    why = Why(reason + _passed_over(moment.facts), waiting.id)
+    return moment.move(why, outcome="started", stage="shadow", candidate=waiting.record.version)
+
+
+def _repair(moment: Moment) -> records.Rollout | None:
+    state, table = moment.state, moment.facts.table
+    if same(table, table_of(state, moment.facts.parents, moment.policy)):
+        return None
+    if table is not None and table.generation > state.generation:
+        # Somebody's own edit: it is reported, and stands until the next step.
+        return None
+    state_of_it = "was missing" if table is None else "was not what the rollout asks for"
+    return _change(state, Why(f"the routing table {state_of_it}"), outcome="repaired")
+
+
+RULES: tuple[Rule, ...] = (
+    _swap_back,
+    _candidate_fails,
+    _obey,
+    _follow_evidence,
+    _settle,
+    _begin,
+    _repair,
+)
+"""Every rule, by precedence."""
+
+_NO_CANDIDATE = {"candidate": None, "weight": 0.0, "step": 0, "paused": False}
+
+
+def _change(state: records.Rollout, why: Why, **changes: object) -> records.Rollout:
+    return msgspec.structs.replace(
+        state, reason=why.reason, trigger=why.trigger, actor=why.actor, **changes
+    )
+
+
+def _passed_over(facts: observed.Facts) -> str:
+    return f"; passed over for it: {', '.join(facts.passed_over)}" if facts.passed_over else ""
+
+
+def _step(after: records.Rollout, facts: observed.Facts, policy: Policy) -> Step:
+    table = facts.table
+    if after.outcome == "refused" and table is not None:
+        wanted, generation = table, after.generation
+    else:
+        wanted = table_of(after, facts.parents, policy)
+        seen = 0 if table is None else table.generation
+        done = table is not None and same(table, wanted)
+        generation = seen if done else max(seen, after.generation) + 1
+        wanted = msgspec.structs.replace(wanted, generation=generation)
+    return Step(
+        table=wanted,
+        aliases={
+            "champion": after.champion,
+            "previous": after.previous,
+            "candidate": after.candidate,
+        },
+        rollout=msgspec.structs.replace(after, generation=generation),
+    )

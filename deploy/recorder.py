@@ -1,0 +1,88 @@
+"""Every metric of the control plane: names, labels and help in one place."""
+
+from __future__ import annotations
+
+from typing import get_args
+
+import prometheus_client
+
+from coppice import records, routing
+
+STAGES: tuple[records.Stage, ...] = get_args(records.Stage)
+
+
+class Recorder:
+    """Count and show what the controller does; it never decides.
+
+    Parameters
+    ----------
+    model
+        Value of the `model` label of every metric.
+    registry
+        Where the metrics are registered; one of its own by default, so that two recorders in one
+        process do not collide.
+    """
+
+    def __init__(
+        self, model: str, registry: prometheus_client.CollectorRegistry | None = None
+    ) -> None:
+        self.registry = registry or prometheus_client.CollectorRegistry()
+        self._model = model
+        self._stage = self._gauge("coppice_rollout_stage", "1 for the stage that runs", "stage")
+        self._weight = self._gauge("coppice_rollout_weight", "Share of the keys on the candidate")
+        self._paused = self._gauge("coppice_rollout_paused", "1 while an operator holds it")
+        self._generation = self._gauge(
+            "coppice_rollout_generation", "Generation of the routing table as the backend shows it"
+        )
+        self._waiting = self._gauge(
+            "coppice_rollout_waiting_candidates", "1 while a candidate waits for its rollout"
+        )
+        self._decisions = self._counter(
+            "coppice_rollout_decisions", "Steps carried out, by outcome", "outcome"
+        )
+        self._edits = self._counter(
+            "coppice_rollout_external_edits", "Routing tables found that somebody else wrote"
+        )
+        self._errors = self._counter(
+            "coppice_rollout_turn_errors", "Turns of the controller that raised", "error"
+        )
+        self._undecodable = self._counter(
+            "coppice_rollout_undecodable_events", "Events passed over because they do not decode"
+        )
+
+    def saw(
+        self,
+        state: records.Rollout | None,
+        table: routing.RoutingTable | None,
+        *,
+        waiting: bool,
+    ) -> None:
+        """Show the state and the world at the end of a turn."""
+        self._generation.labels(self._model).set(0 if table is None else table.generation)
+        self._weight.labels(self._model).set(0.0 if table is None else table.weight)
+        self._waiting.labels(self._model).set(waiting)
+        self._paused.labels(self._model).set(state is not None and state.paused)
+        for stage in STAGES:
+            self._stage.labels(self._model, stage).set(state is not None and state.stage == stage)
+
+    def decided(self, rollout: records.Rollout) -> None:
+        """Count a step that was carried out to its end."""
+        self._decisions.labels(self._model, rollout.outcome).inc()
+
+    def found_edit(self) -> None:
+        """Count a routing table that somebody else wrote."""
+        self._edits.labels(self._model).inc()
+
+    def failed(self, cause: Exception) -> None:
+        """Count a turn that raised."""
+        self._errors.labels(self._model, type(cause).__name__).inc()
+
+    def passed_over(self) -> None:
+        """Count an event that does not decode."""
+        self._undecodable.labels(self._model).inc()
+
+    def _gauge(self, name: str, text: str, *labels: str) -> prometheus_client.Gauge:
+        return prometheus_client.Gauge(name, text, ["model", *labels], registry=self.registry)
+
+    def _counter(self, name: str, text: str, *labels: str) -> prometheus_client.Counter:
+        return prometheus_client.Counter(name, text, ["model", *labels], registry=self.registry)
