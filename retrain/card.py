@@ -1,0 +1,109 @@
+"""The card: a version's lineage and every measured figure, as JSON beside the model.
+
+Keys come in one fixed order, so two cards can be compared line by line.
+"""
+
+from __future__ import annotations
+
+import importlib.metadata
+import platform
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from coppice import __version__, artifact, errors
+from retrain import gates, quality
+from retrain.evaluate import evaluation
+from retrain.pruning import recipe
+
+SCHEMA = 1
+_LIBRARIES = ("torch", "torch-pruning", "onnx", "onnxscript", "onnxruntime", "numpy")
+
+
+class Lineage(msgspec.Struct, frozen=True, kw_only=True):
+    """Where a version comes from.
+
+    The same parent, data, recipe, seed and libraries give the same version again.
+    """
+
+    parent: str | None = None
+    """Tag of the dense parent; `None` for a dense parent itself."""
+    origin: str
+    """How it came about: `trained`, `checkpoint`, `retrained`, or `pruned`."""
+    reason: str
+    """Why it was made."""
+    fingerprint: str
+    """Digest of what a dense parent follows from: data, training settings, checkpoint, module."""
+    data: str
+    """Digest of the data snapshot."""
+    rows: dict[str, int]
+    """Rows by the use that was made of them."""
+    recipe: recipe.Recipe | None = None
+    """What was pruned and how; `None` for a dense parent."""
+    seed: int
+
+
+class Card(msgspec.Struct, frozen=True, kw_only=True):
+    """Everything that is known about a version."""
+
+    schema: int = SCHEMA
+    status: str
+    """`accepted`, `forced` or `refused`; a dense parent is always `accepted`."""
+    lineage: Lineage
+    libraries: dict[str, str]
+    """Versions of what made it."""
+    evaluation: evaluation.Evaluation
+    gates: tuple[gates.GateResult, ...] = ()
+    quality: quality.Quality
+    cost: dict[str, float] = {}
+    """Sizes before and after: parameters, channels, bytes, and seconds of each phase."""
+
+
+def libraries() -> dict[str, str]:
+    """Return the versions of Coppice, Python, and the libraries that shape a model.
+
+    >>> list(libraries())[:2]
+    ['coppice', 'python']
+    """
+    own = {"coppice": __version__, "python": platform.python_version()}
+    return own | {name: importlib.metadata.version(name) for name in _LIBRARIES}
+
+
+def to_tree(card: Card) -> dict[str, Any]:
+    """Return the card as plain values, ready for JSON, its keys in the order of the fields."""
+    tree: dict[str, Any] = msgspec.to_builtins(card)
+    return tree
+
+
+def read(folder: Path) -> Card:
+    """Read the card of an artifact.
+
+    Raises
+    ------
+    ArtifactError
+        There is none, or it was written by something else than this version's flow.
+    """
+    path = folder / artifact.CARD
+    try:
+        return msgspec.json.decode(path.read_bytes(), type=Card)
+    except FileNotFoundError as cause:
+        message = f"{folder} has no {artifact.CARD}"
+        raise errors.ArtifactError(message) from cause
+    except msgspec.MsgspecError as cause:
+        message = f"{path} is not a card of this version ({cause}); prune again to write a new one"
+        raise errors.ArtifactError(message) from cause
+
+
+def figures(card: Card) -> dict[str, float]:
+    """Return the few figures that a candidate event carries."""
+    table = card.evaluation.holdout
+    found = {f"{name}_score": column["score"] for name, column in table.columns.items()}
+    for name, comparison in table.comparisons.items():
+        found[f"drop_vs_{name}"] = comparison.drop
+    if card.evaluation.latency is not None:
+        found["latency_gain"] = card.evaluation.latency.gain
+    if card.evaluation.production is not None:
+        columns = card.evaluation.production.columns
+        found |= {f"production_{name}_score": figure["score"] for name, figure in columns.items()}
+    return found
