@@ -128,7 +128,8 @@ def evidence(measurements: Sequence[tuple[float, records.Measurement]], start: f
                 )
         axes.axhline(np.log(20), color="#888", linewidth=0.8)
         axes.set(xlabel="seconds since the start", ylabel="log evidence", ylim=(-12, 12))
-        axes.legend(fontsize=7, ncols=2)
+        if versions:
+            axes.legend(fontsize=7, ncols=2)
         axes.spines[["top", "right"]].set_visible(False)
 
     return draw(paint, height=3.2)

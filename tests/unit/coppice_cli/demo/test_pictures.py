@@ -1,0 +1,86 @@
+from __future__ import annotations
+
+from xml.etree import ElementTree
+
+import numpy as np
+
+from coppice import records
+from coppice_cli.demo import follow, pictures, traffic
+
+ANSWERS = [
+    traffic.Answered(
+        at=100.0 + second, version="digits:aaaaaaaa", lane="stable", right=True, medium="paper"
+    )
+    for second in range(30)
+]
+DECAY = records.Verdict(
+    model="digits",
+    version="digits:aaaaaaaa",
+    scope="champion",
+    kind="decay",
+    cause="world",
+    reason="it fell",
+)
+PROMOTED = records.Rollout(
+    model="digits", stage="watch", champion="digits:b", outcome="promoted", reason="evidence"
+)
+
+
+def texts(svg: str) -> str:
+    return "".join(ElementTree.fromstring(svg).itertext())
+
+
+def elements(svg: str) -> int:
+    return len(list(ElementTree.fromstring(svg).iter()))
+
+
+def test_accuracy_is_drawn_with_a_mark_for_each_decision() -> None:
+    facts = [follow.Fact(at=110.0, record=DECAY), follow.Fact(at=120.0, record=PROMOTED)]
+    plain = pictures.accuracy(ANSWERS, [], start=100.0)
+    marked = pictures.accuracy(ANSWERS, facts, start=100.0)
+    assert elements(marked) > elements(plain)
+
+
+def test_an_undecided_cause_is_not_marked() -> None:
+    undecided = records.Verdict(
+        model="digits",
+        version="digits:a",
+        scope="champion",
+        kind="decay",
+        cause="undecided",
+        reason="too few labels",
+    )
+    plain = pictures.accuracy(ANSWERS, [], start=100.0)
+    same = pictures.accuracy(ANSWERS, [follow.Fact(at=110.0, record=undecided)], start=100.0)
+    assert elements(same) == elements(plain)
+
+
+def test_the_lanes_are_drawn_for_every_version_that_answered() -> None:
+    other = traffic.Answered(
+        at=105.0, version="digits:bbbbbbbb", lane="canary", right=False, medium="paper"
+    )
+    one = pictures.lanes(ANSWERS, start=100.0)
+    two = pictures.lanes([*ANSWERS, other], start=100.0)
+    assert elements(two) > elements(one)
+
+
+def test_evidence_is_drawn_for_each_candidate() -> None:
+    points = [
+        (
+            100.0 + second,
+            records.Measurement(
+                model="digits", version="digits:b", name="evidence.promote", value=second / 10
+            ),
+        )
+        for second in range(10)
+    ]
+    none = pictures.evidence([], start=100.0)
+    some = pictures.evidence(points, start=100.0)
+    assert elements(some) > elements(none)
+
+
+def test_scans_are_drawn_in_the_three_worlds() -> None:
+    svg = pictures.scans(np.zeros((10, 1, 8, 8), dtype=np.float32))
+    images = [element for element in ElementTree.fromstring(svg).iter() if "image" in element.tag]
+    # ten digits in each of three worlds
+    assert len(images) == 30
