@@ -1,0 +1,47 @@
+"""`coppice serve`, `monitor`, `retrain`: one process of the loop each, in the foreground."""
+
+from __future__ import annotations
+
+import os
+from typing import Annotated
+
+import typer
+
+from coppice_cli import compose, doors, options
+
+
+def serve(folder: options.Project = options.HERE) -> None:
+    """Serve the champion over HTTP, and the candidate in its lanes."""
+    from service import serve
+
+    tree = compose.settings_of(folder)
+    doors.check_free("serve", tree.serve.host, tree.serve.port)
+    command = serve.command(tree)
+    # The server takes this process's place, so that signals reach it and nothing else.
+    os.execvpe(command[0], command, {**os.environ, **serve.environment(tree)})  # noqa: S606
+
+
+def monitor(folder: options.Project = options.HERE) -> None:
+    """Join labels, measure drift and accuracy, and write verdicts."""
+    from monitoring import loop
+
+    tree = compose.settings_of(folder)
+    doors.check_free("monitor", tree.monitor.host, tree.monitor.port)
+    loop.main(tree)
+
+
+def retrain(
+    folder: options.Project = options.HERE,
+    once: Annotated[
+        bool, typer.Option("--once", help="Answer what is waiting, then stop.")
+    ] = False,
+) -> None:
+    """Answer verdicts of decay with new candidates, within budget and cool-down."""
+    from retrain import loop
+
+    tree = compose.settings_of(folder)
+    if not once:
+        loop.main(tree)
+        return
+    with compose.event_log(tree) as log:
+        loop.Retrainer(log, compose.registry_of(tree), tree, compose.clock()).turn()
