@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from xml.etree import ElementTree
+from xml.etree import ElementTree as ET
 
 import numpy as np
 
@@ -27,11 +27,11 @@ PROMOTED = records.Rollout(
 
 
 def texts(svg: str) -> str:
-    return "".join(ElementTree.fromstring(svg).itertext())
+    return "".join(ET.fromstring(svg).itertext())
 
 
 def elements(svg: str) -> int:
-    return len(list(ElementTree.fromstring(svg).iter()))
+    return len(list(ET.fromstring(svg).iter()))
 
 
 def test_accuracy_is_drawn_with_a_mark_for_each_decision() -> None:
@@ -81,6 +81,6 @@ def test_evidence_is_drawn_for_each_candidate() -> None:
 
 def test_scans_are_drawn_in_the_three_worlds() -> None:
     svg = pictures.scans(np.zeros((10, 1, 8, 8), dtype=np.float32))
-    images = [element for element in ElementTree.fromstring(svg).iter() if "image" in element.tag]
+    images = [element for element in ET.fromstring(svg).iter() if "image" in element.tag]
     # ten digits in each of three worlds
     assert len(images) == 30
