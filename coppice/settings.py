@@ -7,7 +7,6 @@ Defaults are safe and embedded: nothing leaves the machine until a field says so
 
 from __future__ import annotations
 
-import difflib
 import os
 import tomllib
 from pathlib import Path
@@ -17,7 +16,7 @@ import pydantic
 from pydantic import Field
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
-from coppice import errors
+from coppice import errors, typos
 
 FILE = "coppice.toml"
 
@@ -169,6 +168,9 @@ class EvidenceSettings(Section):
     """Roll back once the loss is shown to be above this; default: the promote margin."""
     audit_rate: float = Field(default=1.0, gt=0, le=1)
     """Share of the mirrored requests in the audit sample."""
+    live_rate: float = Field(default=0.02, ge=0, le=1)
+    """Share of all requests whose label is asked for whatever the answers, so that live accuracy is
+    known; ten times as many are asked for while the cause of a decay is undecided."""
     max_error_rate: float = Field(default=0.01, gt=0, lt=0.5)
     """Share of candidate failures (errors, timeouts) above which it is rolled back."""
 
@@ -362,7 +364,7 @@ def from_tree(tree: dict[str, Any], *, root: Path, origin: str = FILE) -> Settin
     try:
         return Settings(root=root, **tree)
     except pydantic.ValidationError as cause:
-        findings = "\n".join(f"  {_explain(error)}" for error in cause.errors())
+        findings = "\n".join(f"  {typos.explain(error, Settings)}" for error in cause.errors())
         message = f"{origin} (or a COPPICE_ variable) is not valid:\n{findings}"
         raise errors.SettingsError(message) from cause
 
@@ -375,7 +377,7 @@ def environment_typos() -> list[str]:
         for name in sorted(os.environ)
         if name.startswith("COPPICE_") and "__" in name and name.upper() not in known
     ]
-    return [f"{name} is not a setting{_nearest(name, known)}" for name in unknown]
+    return [f"{name} is not a setting{typos.nearest(name, known)}" for name in unknown]
 
 
 def _environment_names() -> list[str]:
@@ -385,19 +387,3 @@ def _environment_names() -> list[str]:
         if isinstance(info.annotation, type) and issubclass(info.annotation, Section)
         for field in info.annotation.model_fields
     ]
-
-
-def _explain(error: Any) -> str:
-    place = ".".join(str(part) for part in error["loc"])
-    if error["type"] != "extra_forbidden":
-        return f"{place}: {error['msg']} (got {error['input']!r})"
-    *parents, key = error["loc"]
-    model: Any = Settings
-    for parent in parents:
-        model = model.model_fields[parent].annotation
-    return f"{place}: no such setting{_nearest(str(key), set(model.model_fields) - {'root'})}"
-
-
-def _nearest(key: str, known: set[str]) -> str:
-    close = difflib.get_close_matches(key, sorted(known), n=1, cutoff=0.5)
-    return f"; did you mean {close[0]!r}?" if close else f"; known: {', '.join(sorted(known))}"
