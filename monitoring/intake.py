@@ -1,0 +1,297 @@
+"""Takes events into the state, one after the other: the fold itself.
+
+Nothing here reads a clock: times are those of the events, so that a second fold over the same
+events gives the same state.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple, Protocol, TypeAlias, TypeVar
+
+import numpy as np
+import numpy.typing as npt
+
+from coppice import artifact, errors, labels, records, settings
+from monitoring import answers, join, performance, trials, windows
+from monitoring import state as states
+
+FeatureRows: TypeAlias = npt.NDArray[np.float32]
+_T = TypeVar("_T")
+
+
+_READ = frozenset(
+    records.NAMES[kind]
+    for kind in (
+        records.Prediction,
+        records.Shadow,
+        records.Feedback,
+        records.Rollout,
+        records.Verdict,
+    )
+)
+
+
+class Look(NamedTuple):
+    """What a full window of features showed: each feature's score over its threshold."""
+
+    ratios: dict[str, float]
+    alarmed: bool
+
+
+class Knowledge(Protocol):
+    """What the fold must know of versions; the same answer for the same version, always."""
+
+    def manifest(self, version: str) -> artifact.Manifest:
+        """Return a version's manifest; raise `CoppiceError` where there is none."""
+        ...
+
+    def look(self, version: str, features: FeatureRows) -> Look | None:
+        """Compare a window with the version's reference; `None` where that cannot be done."""
+        ...
+
+
+class Intake:
+    """Fold events into a state.
+
+    Parameters
+    ----------
+    state
+        Is changed in place.
+    tree
+        The project's settings.
+    knowledge
+        Manifests and references of the versions that events speak of.
+    """
+
+    def __init__(self, state: states.State, tree: settings.Settings, knowledge: Knowledge) -> None:
+        self.state = state
+        self._settings = tree
+        self._rules = trials.Rules.of(tree)
+        self._live_rate = min(1.0, tree.evidence.live_rate * states.EAGER)
+        self._knowledge = knowledge
+        self._scorings: dict[str, answers.Scoring] = {}
+
+    def take(self, event: records.Event) -> None:
+        """Take in one event; what cannot be read is counted and passed over."""
+        if event.model != self._settings.project.name:
+            return
+        try:
+            if event.type in _READ or event.type not in records.TYPES:
+                self._dispatch(records.unseal(event), event.time)
+        except (errors.UndecodableEvent, errors.ArtifactError):
+            self._count("undecodable")
+        except errors.UnknownVersion:
+            self._count("unknown_version")
+        else:
+            self._count(event.type)
+
+    def assume(self, route: states.Route, now: float) -> None:
+        """Take roles from elsewhere than the log, where no rollout event has told them yet."""
+        self._enthrone(route, now)
+        self.state.route = route
+
+    def _dispatch(self, record: records.Record, now: float) -> None:
+        match record:
+            case records.Prediction():
+                self._prediction(record, now)
+            case records.Shadow():
+                self._shadow(record, now)
+            case records.Feedback():
+                self._feedback(record, now)
+            case records.Rollout():
+                self._rollout(record, now)
+            case records.Verdict():
+                self._verdict(record)
+            case _:
+                pass
+
+    def _count(self, name: str) -> None:
+        self.state.events[name] = self.state.events.get(name, 0) + 1
+
+    def _scoring(self, version: str) -> answers.Scoring:
+        found = self._scorings.get(version)
+        if found is None:
+            found = answers.Scoring.of(self._knowledge.manifest(version))
+            self._scorings[version] = found
+        return found
+
+    def _prediction(self, record: records.Prediction, now: float) -> None:
+        state = self.state
+        if state.requests.repeats(record):
+            return
+        self._attempts(record)
+        if record.error is not None:
+            state.requests.failure(record, now)
+            return
+        scoring = self._scoring(record.version)
+        slices = state.slices.admit(record.slices)
+        facts = state.requests.prediction(record, slices, scoring, now)
+        rows = state.requests.waiting[record.request_id].rows()
+        state.window(record.version).answered += rows
+        self._settle(record.request_id, facts, scoring)
+        self._sample(record, now)
+        reign = state.reign
+        if reign is not None and reign.version == record.version:
+            reign.answered += rows
+            if record.features is not None:
+                self._watch_drift(reign, record.features)
+
+    def _shadow(self, record: records.Shadow, now: float) -> None:
+        state = self.state
+        if state.requests.repeats(record):
+            return
+        if record.role == "candidate":
+            pair = join.Pair(record.against, record.version)
+            self._trial(pair, now).attempt(failed=record.error is not None)
+        if record.error is not None:
+            return
+        if record.role == "parent":
+            limit = self._settings.decay.window
+            agreement = state.agreement.setdefault(record.against, windows.Agreement(limit))
+            agreement.add(record.agrees)
+            _bound(state.agreement, states.VERSIONS_KEPT)
+        scoring = self._scoring(record.version)
+        facts = state.requests.shadow(record, scoring, now)
+        answered = state.requests.waiting[record.request_id].answers[record.version]
+        state.window(record.version).answered += len(answered)
+        self._settle(record.request_id, facts, scoring)
+
+    def _feedback(self, record: records.Feedback, now: float) -> None:
+        state = self.state
+        state.live.pop(record.request_id, None)
+        request = state.requests.waiting.get(record.request_id)
+        if request is None and self._label_forgotten(record):
+            return
+        version = request.answered_by if request is not None else None
+        scoring = self._scoring(version) if version is not None else None
+        facts = state.requests.feedback(record, scoring, now)
+        if scoring is not None:
+            self._settle(record.request_id, facts, scoring)
+
+    def _label_forgotten(self, record: records.Feedback) -> bool:
+        """Settle a disagreement whose request is too old for the join, but is still asked for."""
+        for trial in self.state.on_trial:
+            if record.request_id in trial.pending:
+                scoring = self._scoring(trial.pair.candidate)
+                trial.label(record.request_id, scoring.targets(record.labels), scoring)
+                return True
+        return False
+
+    def _settle(
+        self, request_id: str, facts: Sequence[join.Fact], scoring: answers.Scoring
+    ) -> None:
+        for fact in facts:
+            if isinstance(fact, join.Paired):
+                self._trial(fact.pair, fact.seen_at).take(fact, scoring, self._rules)
+        scored = [fact for fact in facts if isinstance(fact, join.Scored)]
+        if scored:
+            stands = self._representative(request_id)
+            for fact in scored:
+                self._score(fact, scoring, stands=stands)
+
+    def _score(self, fact: join.Scored, scoring: answers.Scoring, *, stands: bool) -> None:
+        window = self.state.window(fact.version)
+        window.labelled += len(fact.targets)
+        reign = self.state.reign
+        reigns = reign is not None and reign.version == fact.version
+        if reign is not None and reigns:
+            reign.labelled += len(fact.targets)
+        if not stands:
+            return
+        scores = list(map(scoring.score, fact.answers, fact.targets))
+        for row, (target, score) in enumerate(zip(fact.targets, scores, strict=True)):
+            window.add(windows.LabelledRow(fact.request_id, row, target, score, fact.slices))
+        if reign is not None and reigns:
+            reign.scores.extend(scores)
+
+    def _representative(self, request_id: str) -> bool:
+        """Say whether a labelled request may count for live accuracy; see `Trial`."""
+        request = self.state.requests.waiting[request_id]
+        for pair in request.trials:
+            trial = self.state.trial(pair)
+            given = request.answers
+            if trial is None or pair.stable not in given or pair.candidate not in given:
+                continue
+            agrees = given[pair.stable] == given[pair.candidate]
+            if not trial.representative(request_id, self._rules, agrees=agrees):
+                return False
+        return True
+
+    def _attempts(self, record: records.Prediction) -> None:
+        """Count what the canary lane shows of the candidate's reliability."""
+        route = self.state.route
+        candidate = record.fallback_version or (route.candidate if route is not None else None)
+        if record.fallback is not None and candidate is not None:
+            pair = join.Pair(record.version, candidate)
+            self._trial(pair, 0.0).attempt(failed=True)
+        elif record.lane == "canary" and route is not None and record.version == candidate:
+            pair = join.Pair(route.champion, candidate)
+            self._trial(pair, 0.0).attempt(failed=record.error is not None)
+
+    def _sample(self, record: records.Prediction, now: float) -> None:
+        key = self._settings.serve.routing_key_secret.get_secret_value()
+        draw = labels.unit_interval(key, "live", record.request_id)
+        request = self.state.requests.waiting[record.request_id]
+        if draw < self._live_rate and request.labels is None:
+            live = self.state.live
+            live[record.request_id] = states.LiveRequest(draw, record.version, now)
+            _bound(live, states.LIVE_KEPT)
+
+    def _watch_drift(self, reign: states.Reign, features: records.Tensor) -> None:
+        full = reign.features.add(features)
+        if full is None:
+            return
+        look = self._knowledge.look(reign.version, full)
+        if look is None:
+            return
+        reign.drift.take(look.ratios, alarmed=look.alarmed)
+
+    def _trial(self, pair: join.Pair, since: float) -> trials.Trial:
+        found = self.state.trial(pair)
+        if found is None:
+            found = trials.Trial.start(pair, self._rules, since)
+            self.state.on_trial.append(found)
+            del self.state.on_trial[: -states.TRIALS_KEPT]
+        return found
+
+    def _rollout(self, record: records.Rollout, now: float) -> None:
+        route = states.Route(record.champion, record.candidate, record.previous)
+        self._enthrone(route, now)
+        self.state.route = route
+        if route.candidate is None:
+            return
+        pair = join.Pair(route.champion, route.candidate)
+        if record.outcome == "started":
+            # A version that is tried again starts without the evidence of its last trial.
+            self.state.on_trial = [trial for trial in self.state.on_trial if trial.pair != pair]
+        self._trial(pair, now)
+
+    def _enthrone(self, route: states.Route, now: float) -> None:
+        if self.state.reign is not None and self.state.reign.version == route.champion:
+            return
+        manifest = self._knowledge.manifest(route.champion)
+        decay = self._settings.decay
+        self.state.reign = states.Reign(
+            version=route.champion,
+            since=now,
+            cusum=performance.ECusum(
+                accepted=manifest.accepted,
+                tolerance=decay.tolerance,
+                threshold=decay.false_alarm_labels,
+                rows=manifest.accepted_rows,
+            ),
+            features=windows.FeatureWindow(self._settings.drift.window),
+        )
+
+    def _verdict(self, record: records.Verdict) -> None:
+        announced = self.state.announced
+        key = states.announcement(record.scope, record.version)
+        announced.pop(key, None)
+        announced[key] = record
+        _bound(announced, 2 * states.VERSIONS_KEPT)
+
+
+def _bound(entries: dict[str, _T], limit: int) -> None:
+    if len(entries) > limit:
+        del entries[next(iter(entries))]

@@ -1,0 +1,131 @@
+"""Everything that the monitor knows, as one value made of plain ones.
+
+It is a fold over the event log: the same events give the same state, whoever folds them and in
+however many steps. So a checkpoint of it, with the position in the log, is all that a restarted
+monitor needs; see `monitoring.checkpoint`.
+"""
+
+from __future__ import annotations
+
+import msgspec
+
+from coppice import records
+from monitoring import join, performance, trials, windows
+
+VERSIONS_KEPT = 8
+"""Versions whose windows are kept: champion, candidate, previous, parent, and as many that were."""
+TRIALS_KEPT = 4
+"""Trials kept; a rolled back candidate's last labels may still come."""
+LIVE_KEPT = 2000
+"""Unlabelled requests of the sample for live accuracy that are kept for the label queue."""
+
+
+EAGER = 10
+"""While the cause of a decay is undecided, so many times the usual labels are asked for."""
+
+
+class Route(msgspec.Struct, frozen=True):
+    """Who plays which part, as the latest rollout event (or else the routing table) says."""
+
+    champion: str
+    candidate: str | None = None
+    previous: str | None = None
+
+
+class LiveRequest(msgspec.Struct, frozen=True):
+    """A request of the sample for live accuracy that waits for its label."""
+
+    draw: float
+    """Keyed hash of the request id in [0, 1): the request is asked for at every rate above it."""
+    version: str
+    seen_at: float
+
+
+class DriftSeen(msgspec.Struct):
+    """What the drift detector found in the windows of the champion."""
+
+    windows: int = 0
+    alarms_in_a_row: int = 0
+    ratio: float = 0.0
+    """Largest score over its threshold in the last window; above 1 is an alarm."""
+    ratios: dict[str, float] = {}
+    """The same for each feature."""
+
+    def take(self, ratios: dict[str, float], *, alarmed: bool) -> None:
+        """Take in what one full window showed."""
+        self.recent += 1
+        self.alarms_in_a_row = self.alarms_in_a_row + 1 if alarmed else 0
+        self.ratios = ratios
+        self.ratio = max(ratios.values(), default=0.0)
+
+
+class Reign(msgspec.Struct):
+    """What is known of the champion since it became one."""
+
+    version: str
+    since: float
+    """Seconds since 1970 UTC."""
+    cusum: performance.ECusum
+    features: windows.FeatureWindow
+    drift: DriftSeen = msgspec.field(default_factory=DriftSeen)
+    answered: int = 0
+    """Rows that it answered in this reign."""
+    labelled: int = 0
+    """Rows of which the truth came to be known in this reign."""
+    scores: list[float] = []
+    """Newest scores, not yet in `cusum`."""
+
+    def alarm(self) -> performance.ECusum:
+        """Return the decay alarm with every score in it.
+
+        Scores are taken in together, because that costs hardly more than taking in one.
+        """
+        if self.scores:
+            self.cusum = self.cusum.extend(self.scores)
+            self.scores = []
+        return self.cusum
+
+
+class State(msgspec.Struct):
+    """The fold; see the module's docstring."""
+
+    requests: join.Join
+    slices: windows.Slices
+    window_limit: int
+    route: Route | None = None
+    reign: Reign | None = None
+    recent: dict[str, windows.Window] = {}
+    """By version, least recently used first."""
+    agreement: dict[str, windows.Agreement] = {}
+    """With the dense parent, by version."""
+    on_trial: list[trials.Trial] = []
+    """Oldest first."""
+    live: dict[str, LiveRequest] = {}
+    """By request id, oldest first."""
+    announced: dict[str, records.Verdict] = {}
+    """The latest verdict of ours in the log, by scope and version."""
+    events: dict[str, int] = {}
+    """Events taken in, by type; `undecodable` for those that could not be read."""
+
+    def window(self, version: str) -> windows.Window:
+        """Return a version's window, opening it where there is none."""
+        found = self.recent.pop(version, None) or windows.Window(self.window_limit)
+        self.recent[version] = found
+        if len(self.recent) > VERSIONS_KEPT:
+            del self.recent[next(iter(self.recent))]
+        return found
+
+    def trial(self, pair: join.Pair) -> trials.Trial | None:
+        """Return the trial of a pair of versions, where there is one."""
+        return next((trial for trial in self.on_trial if trial.pair == pair), None)
+
+    def current_trial(self) -> trials.Trial | None:
+        """Return the trial of the candidate that is being rolled out."""
+        if self.route is None or self.route.candidate is None:
+            return None
+        return self.trial(join.Pair(self.route.champion, self.route.candidate))
+
+
+def announcement(scope: str, version: str) -> str:
+    """Return the key of a verdict in `State.announced`."""
+    return f"{scope} {version}"

@@ -1,0 +1,235 @@
+"""A candidate on trial: paired answers counted as the settings say, and the labels it still needs.
+
+Pure state over facts of the join. What the counts mean is decided in `monitoring.evidence`.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+
+import msgspec
+
+from coppice import labels, settings
+from monitoring import answers, evidence, join
+
+FEW_ROWS = 20
+"""Below so many agreeing rows there is no label rate to compare with. A regression, whose answers
+hardly ever agree, stays there: its labels are asked for everywhere alike."""
+
+
+class Tally(msgspec.Struct):
+    """Settled pairs: a `PairedState`, with the newest outcomes waiting to be folded into it."""
+
+    state: evidence.PairedState
+    ties: int = 0
+    outcomes: list[float] = []
+
+    def settled(self) -> evidence.PairedState:
+        """Return the state with every outcome in it.
+
+        Outcomes are folded in together, because that costs no more than folding in one.
+        """
+        if self.ties:
+            self.state = self.state.extend([0.0] * self.ties, labelled=False)
+        if self.outcomes:
+            self.state = self.state.extend(self.outcomes)
+        self.ties, self.outcomes = 0, []
+        return self.state
+
+
+class Disagreement(msgspec.Struct, frozen=True):
+    """A request of the audit sample on which the versions differ and whose truth is not known."""
+
+    divergences: tuple[float, ...]
+    """By row; 0 where the versions agree."""
+    stable: tuple[float, ...]
+    candidate: tuple[float, ...]
+    slices: tuple[str, ...]
+    seen_at: float
+
+
+class Stratum(msgspec.Struct):
+    """Rows of one kind of pair, and how many of them came to be labelled."""
+
+    rows: int = 0
+    labelled: int = 0
+
+    def rate(self) -> float:
+        """Return the share that is labelled, drawn towards 1/2 while there are few rows."""
+        return (self.labelled + 1) / (self.rows + 2)
+
+
+class Rules(msgspec.Struct, frozen=True):
+    """Which pairs count, and what they must show."""
+
+    margins: evidence.Margins
+    asked: bool
+    audit_key: str
+    audit_rate: float
+    max_error_rate: float
+    pending_limit: int
+    """Most disagreements that wait for a label; while so many do, no pair joins the sample."""
+
+    @classmethod
+    def of(cls, tree: settings.Settings) -> Rules:
+        """Take the rules from the settings."""
+        chosen = tree.evidence
+        rollback = chosen.rollback_margin
+        return cls(
+            margins=evidence.Margins(
+                promote=chosen.promote_margin,
+                rollback=chosen.promote_margin if rollback is None else rollback,
+                alpha=chosen.alpha,
+            ),
+            asked=chosen.mode == "asked",
+            audit_key=tree.serve.routing_key_secret.get_secret_value(),
+            audit_rate=chosen.audit_rate,
+            max_error_rate=chosen.max_error_rate,
+            pending_limit=tree.monitor.join_limit,
+        )
+
+
+class Trial(msgspec.Struct):
+    """One candidate against one stable version."""
+
+    pair: join.Pair
+    since: float
+    """Requests seen before this time, seconds since 1970 UTC, belong to an earlier trial."""
+    overall: Tally
+    failures: evidence.BernoulliState
+    slices: dict[str, Tally] = {}
+    pending: dict[str, Disagreement] = {}
+    """By request id, oldest first."""
+    agreeing: Stratum = msgspec.field(default_factory=Stratum)
+    disagreeing: Stratum = msgspec.field(default_factory=Stratum)
+    passed_over: int = 0
+    """Pairs left out of the sample because too many labels were outstanding."""
+
+    @classmethod
+    def start(cls, pair: join.Pair, rules: Rules, since: float) -> Trial:
+        """Open a trial without evidence."""
+        failures = evidence.BernoulliState(margin=rules.max_error_rate, alpha=rules.margins.alpha)
+        return cls(
+            pair=pair,
+            since=since,
+            overall=Tally(evidence.PairedState(rules.margins)),
+            failures=failures,
+        )
+
+    def attempt(self, *, failed: bool) -> None:
+        """Count a request that the candidate answered, or failed to answer."""
+        self.failures = self.failures.add(failed=failed)
+
+    def take(self, fact: join.Paired, scoring: answers.Scoring, rules: Rules) -> None:
+        """Count a pair when it forms, and again when its truth comes later."""
+        if fact.seen_at < self.since:
+            return
+        divergences = tuple(map(scoring.divergence, fact.stable, fact.candidate))
+        self._count_strata(divergences, fresh=fact.fresh, labelled=fact.targets is not None)
+        if not rules.asked:
+            self._settle_all(fact, scoring)
+        elif fact.fresh:
+            self._audit(fact, divergences, rules)
+            if fact.targets is not None:
+                self.label(fact.request_id, fact.targets, scoring)
+        elif fact.targets is not None:
+            self.label(fact.request_id, fact.targets, scoring)
+
+    def label(self, request_id: str, targets: answers.Answers, scoring: answers.Scoring) -> None:
+        """Settle the rows of a pending disagreement; other requests are passed over."""
+        waiting = self.pending.get(request_id)
+        if waiting is None or len(targets) != len(waiting.divergences):
+            return
+        del self.pending[request_id]
+        rows = zip(waiting.stable, waiting.candidate, targets, strict=True)
+        outcomes = [
+            scoring.score(stable, target) - scoring.score(candidate, target)
+            for stable, candidate, target in rows
+            if scoring.divergence(stable, candidate) > 0.0
+        ]
+        self._settle(waiting.slices, outcomes)
+
+    def representative(self, request_id: str, rules: Rules, *, agrees: bool) -> bool:
+        """Say whether a labelled request may stand for the traffic in live accuracy.
+
+        Where labels are asked for disagreements above all, those are labelled far more often than
+        they occur, and they are the hard cases: counted as they come they would look like decay.
+        So of the labelled disagreements only as large a share is let through as of the agreeing
+        pairs is labelled. The choice is a hash of the request id and knows nothing of the outcome.
+        """
+        if agrees or not rules.asked or self.agreeing.rows < FEW_ROWS:
+            return True
+        share = self.agreeing.rate() / self.disagreeing.rate()
+        return labels.unit_interval(rules.audit_key, "represents", request_id) < share
+
+    def decide(self) -> evidence.Decision:
+        """Say what the evidence over all slices allows."""
+        return evidence.decide(self.overall.settled(), self.divergences())
+
+    def decide_slices(self) -> dict[str, evidence.Decision]:
+        """Say what the evidence of each slice allows, at alpha over the number of slices."""
+        waiting: dict[str, list[float]] = {}
+        for request in self.pending.values():
+            for name in request.slices:
+                waiting.setdefault(name, []).extend(filter(None, request.divergences))
+        margins = self.overall.state.margins.among(len(self.slices))
+        return {
+            name: evidence.decide(
+                dataclasses.replace(tally.settled(), margins=margins), waiting.get(name, ())
+            )
+            for name, tally in self.slices.items()
+        }
+
+    def divergences(self) -> list[float]:
+        """Return the divergence of each row that waits for a label, oldest first."""
+        return [
+            divergence
+            for request in self.pending.values()
+            for divergence in request.divergences
+            if divergence > 0.0
+        ]
+
+    def _count_strata(self, divergences: Sequence[float], *, fresh: bool, labelled: bool) -> None:
+        differing = sum(divergence > 0.0 for divergence in divergences)
+        strata = ((self.agreeing, len(divergences) - differing), (self.disagreeing, differing))
+        for stratum, rows in strata:
+            stratum.rows += rows * fresh
+            stratum.labelled += rows * labelled
+
+    def _settle_all(self, fact: join.Paired, scoring: answers.Scoring) -> None:
+        if fact.targets is None:
+            return
+        rows = zip(fact.stable, fact.candidate, fact.targets, strict=True)
+        outcomes = [
+            scoring.score(stable, target) - scoring.score(candidate, target)
+            for stable, candidate, target in rows
+        ]
+        self._settle(fact.slices, outcomes)
+
+    def _audit(self, fact: join.Paired, divergences: tuple[float, ...], rules: Rules) -> None:
+        if not labels.audited(
+            rules.audit_key, self.pair.candidate, fact.request_id, rules.audit_rate
+        ):
+            return
+        if len(self.pending) >= rules.pending_limit:
+            # Sound, because it looks at earlier pairs only, never at the one it leaves out.
+            self.passed_over += 1
+            return
+        ties = sum(divergence == 0.0 for divergence in divergences)
+        for tally in self._tallies(fact.slices):
+            tally.ties += ties
+        if ties < len(divergences):
+            self.pending[fact.request_id] = Disagreement(
+                divergences, fact.stable, fact.candidate, fact.slices, fact.seen_at
+            )
+
+    def _settle(self, slices: tuple[str, ...], outcomes: list[float]) -> None:
+        for tally in self._tallies(slices):
+            tally.outcomes.extend(outcomes)
+
+    def _tallies(self, slices: tuple[str, ...]) -> list[Tally]:
+        for name in slices:
+            if name not in self.slices:
+                self.slices[name] = Tally(evidence.PairedState(self.overall.state.margins))
+        return [self.overall, *(self.slices[name] for name in slices)]

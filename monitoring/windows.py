@@ -1,0 +1,180 @@
+"""What the monitor remembers of each version: its most recent labelled rows and features.
+
+Pure state over facts: nothing here reads a clock, a file or a log. Everything is bounded and made
+of plain values, so that the whole of it goes into a checkpoint as it is.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import msgspec
+import numpy as np
+import numpy.typing as npt
+
+from coppice import records
+
+
+class LabelledRow(msgspec.Struct, frozen=True):
+    """One row of a request whose truth is known, and how a version did on it."""
+
+    request_id: str
+    row: int
+    target: float
+    score: float
+    slices: tuple[str, ...]
+
+
+class Window(msgspec.Struct):
+    """The recent past of one version.
+
+    Parameters
+    ----------
+    limit
+        Most labelled rows that are kept.
+    """
+
+    limit: int
+    rows: list[LabelledRow] = []
+    """Oldest first; a little more than `limit` may be there, see `recent`."""
+    answered: int = 0
+    """Rows that it answered or would have answered."""
+    labelled: int = 0
+    """Rows whose truth came to be known, among all that it answered."""
+
+    def add(self, row: LabelledRow) -> None:
+        """Take in a labelled row and forget the oldest."""
+        self.rows.append(row)
+        # Cutting only now and then keeps the cost per row constant.
+        if len(self.rows) >= 2 * self.limit:
+            del self.rows[: -self.limit]
+
+    def recent(self) -> list[LabelledRow]:
+        """Return the most recent rows, at most `limit`, oldest first."""
+        return self.rows[-self.limit :]
+
+    def scores(self) -> dict[str, list[float]]:
+        """Return the recent scores by slice; `all` holds every row.
+
+        >>> window = Window(limit=2)
+        >>> for score in (0.0, 1.0, 0.5):
+        ...     window.add(LabelledRow("r", 0, 1.0, score, ("pen=ink",)))
+        >>> window.scores()
+        {'all': [1.0, 0.5], 'pen=ink': [1.0, 0.5]}
+        """
+        found: dict[str, list[float]] = {"all": []}
+        for row in self.recent():
+            for name in ("all", *row.slices):
+                found.setdefault(name, []).append(row.score)
+        return found
+
+    def coverage(self) -> float:
+        """Return the share of the answered rows whose truth is known."""
+        return min(1.0, self.labelled / self.answered) if self.answered else 0.0
+
+
+class FeatureWindow(msgspec.Struct):
+    """Collects monitoring features until a window is full, then starts anew (tumbling).
+
+    Parameters
+    ----------
+    size
+        Rows per window.
+    """
+
+    size: int
+    rows: int = 0
+    chunks: list[bytes] = []
+    columns: int = 0
+
+    def add(self, features: records.Tensor) -> npt.NDArray[np.float32] | None:
+        """Take in the features of a request; return a full window [size, features], if it is one.
+
+        Features of another width than those before start the window anew.
+        """
+        count, columns = features.shape
+        if columns != self.columns:
+            self.columns, self.rows, self.chunks = columns, 0, []
+        self.chunks.append(features.data)
+        self.rows += count
+        if self.rows < self.size:
+            return None
+        joined = np.frombuffer(b"".join(self.chunks), dtype="<f4").reshape(-1, columns)
+        # One huge request must not leave more behind than it takes away.
+        left = joined[self.size :][-(self.size - 1) :]
+        self.rows, self.chunks = len(left), [left.tobytes()]
+        return np.asarray(joined[: self.size], dtype=np.float32)
+
+
+class Slices(msgspec.Struct):
+    """Chooses the slices to watch: the first `limit` that prove to have traffic.
+
+    The choice looks at traffic alone, never at outcomes, so that it cannot bias the evidence. A
+    slice that is watched stays watched; the number of counted ones is bounded too.
+
+    Parameters
+    ----------
+    limit
+        Most slices that are watched.
+    """
+
+    limit: int
+    watched: dict[str, int] = {}
+    """Requests by slice."""
+    waiting: dict[str, int] = {}
+    passed_over: int = 0
+    """Mentions of slices that are not watched because the limit is reached."""
+
+    def admit(self, slices: dict[str, str]) -> tuple[str, ...]:
+        """Count a request's slices and return those of them that are watched.
+
+        >>> slices = Slices(limit=1)
+        >>> [slices.admit({"pen": "ink"}) for _ in range(PROOF_OF_TRAFFIC)][-1]
+        ('pen=ink',)
+        >>> slices.admit({"pen": "chalk"})
+        ()
+        """
+        return tuple(name for name in map("=".join, slices.items()) if self._count(name))
+
+    def _count(self, name: str) -> bool:
+        if name in self.watched:
+            self.watched[name] += 1
+            return True
+        if len(self.watched) >= self.limit:
+            self.passed_over += 1
+            return False
+        seen = self.waiting.pop(name, 0) + 1
+        if seen >= PROOF_OF_TRAFFIC:
+            self.watched[name] = seen
+            return True
+        self.waiting[name] = seen
+        if len(self.waiting) > 10 * self.limit:
+            del self.waiting[next(iter(self.waiting))]
+        return False
+
+
+PROOF_OF_TRAFFIC = 5
+"""Requests that a slice must be seen in before it takes one of the few places."""
+
+
+class Agreement(msgspec.Struct):
+    """How often a version's recent answers were those of its dense parent.
+
+    Parameters
+    ----------
+    limit
+        Most rows that are kept.
+    """
+
+    limit: int
+    rows: list[bool] = []
+
+    def add(self, agrees: Iterable[bool]) -> None:
+        """Take in the rows of one mirrored request."""
+        self.rows.extend(agrees)
+        if len(self.rows) >= 2 * self.limit:
+            del self.rows[: -self.limit]
+
+    def recent(self) -> list[bool]:
+        """Return the most recent rows, at most `limit`."""
+        return self.rows[-self.limit :]
