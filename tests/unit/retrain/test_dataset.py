@@ -1,0 +1,189 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from coppice import project, records, settings
+from coppice.eventlog.memory import MemoryLog
+from retrain import dataset
+
+REFERENCE = project.Data(
+    train=project.Split(inputs={"x": np.zeros((4, 2), np.float32)}, targets=np.arange(4) % 2),
+    validation=project.Split(inputs={"x": np.zeros((1, 2), np.float32)}, targets=np.zeros(1, int)),
+    holdout=project.Split(inputs={"x": np.zeros((1, 2), np.float32)}, targets=np.zeros(1, int)),
+    classes=("no", "yes"),
+)
+TREE = settings.Settings(project=settings.ProjectSettings(name="m", task="binary"))
+
+
+def prediction(
+    request_id: str, value: float, rows: int = 1, **fields: object
+) -> records.Prediction:
+    whole: dict[str, object] = {
+        "inputs": {"x": records.Tensor.of(np.full((rows, 2), value, np.float32))},
+        "slices": {"pen": "ink"},
+    } | fields
+    return records.Prediction(
+        request_id=request_id,
+        model="m",
+        version="m:1",
+        lane="stable",
+        propensity=1.0,
+        key_hash="",
+        latency_seconds=0.0,
+        **whole,  # type: ignore[arg-type]
+    )
+
+
+def feedback(request_id: str, *values: records.Label, **fields: object) -> records.Feedback:
+    return records.Feedback(
+        request_id=request_id,
+        model="m",
+        labels=values,
+        labelled_at=0.0,
+        **fields,  # type: ignore[arg-type]
+    )
+
+
+def log_of(*predictions: records.Prediction) -> MemoryLog:
+    log = MemoryLog()
+    log.append([records.seal(p, source="test", now=float(at)) for at, p in enumerate(predictions)])
+    return log
+
+
+def collect(log: MemoryLog, *labelled: records.Feedback) -> dataset.Production:
+    return dataset.collect(log, labelled, REFERENCE, TREE)
+
+
+def whole(production: dataset.Production) -> project.Split:
+    return dataset.concatenate([production.train, production.held_back])
+
+
+def test_a_label_is_joined_with_the_inputs_of_its_request() -> None:
+    found = whole(collect(log_of(prediction("a", 7.0)), feedback("a", "yes")))
+    assert found.inputs["x"].tolist() == [[7.0, 7.0]]
+    assert found.targets.tolist() == [1]
+    assert found.slices["pen"].tolist() == ["ink"]
+    assert found.targets.dtype == REFERENCE.train.targets.dtype
+
+
+def test_a_request_of_several_rows_gives_each_of_them() -> None:
+    found = whole(collect(log_of(prediction("a", 1.0, rows=3)), feedback("a", 0, 1, 1)))
+    assert found.targets.tolist() == [0, 1, 1]
+    assert found.slices["pen"].tolist() == ["ink"] * 3
+
+
+def test_rows_come_in_the_order_in_which_they_were_asked() -> None:
+    log = log_of(*(prediction(f"r{at}", float(at)) for at in range(20)))
+    found = collect(log, *(feedback(f"r{at}", 0) for at in reversed(range(20))))
+    assert found.train.inputs["x"][:, 0].tolist() == sorted(found.train.inputs["x"][:, 0].tolist())
+    assert found.rows == 20
+
+
+@pytest.mark.parametrize(
+    ("made", "labelled", "reason"),
+    [
+        (prediction("b", 0.0), feedback("a", 1), "the prediction is not in the log"),
+        (prediction("a", 0.0, error="timeout"), feedback("a", 1), "the request failed"),
+        (prediction("a", 0.0, inputs={}), feedback("a", 1), "an input was not stored"),
+        (
+            prediction("a", 0.0, inputs={"x": records.Tensor.of(np.zeros((1, 3), np.float32))}),
+            feedback("a", 1),
+            "an input does not fit the model",
+        ),
+        (
+            prediction("a", 0.0, inputs={"x": records.Tensor.of(np.zeros((1, 2), np.float64))}),
+            feedback("a", 1),
+            "an input does not fit the model",
+        ),
+        (prediction("a", 0.0), feedback("a", "perhaps"), "a label does not fit the model"),
+        (prediction("a", 0.0, rows=2), feedback("a", 1), "there is not one label per row"),
+    ],
+)
+def test_what_cannot_be_learned_from_is_left_out_and_counted(
+    made: records.Prediction, labelled: records.Feedback, reason: str
+) -> None:
+    found = collect(log_of(made), labelled)
+    assert found.rows == 0
+    assert found.skipped == {reason: 1}
+
+
+def test_the_prediction_of_another_model_is_not_joined() -> None:
+    other = records.Feedback(request_id="a", model="other", labels=(1,), labelled_at=0.0)
+    assert collect(log_of(prediction("a", 0.0)), other).rows == 0
+
+
+def test_an_event_that_does_not_decode_is_left_out_and_counted() -> None:
+    log = MemoryLog()
+    good = records.seal(prediction("a", 0.0), source="test", now=0.0)
+    log.append([records.Event(good.id, good.type, "test", 0.0, "a", "m", b"\xc1")])
+    assert collect(log, feedback("a", 1)).skipped == {"the prediction does not decode": 1}
+
+
+def test_label_sources_are_counted_by_row() -> None:
+    log = log_of(prediction("a", 0.0, rows=2), prediction("b", 0.0))
+    found = collect(log, feedback("a", 0, 1, source="human"), feedback("b", 0))
+    assert found.sources == {"human": 2, "system": 1}
+
+
+def test_the_held_back_share_is_near_the_one_asked_for() -> None:
+    log = log_of(*(prediction(f"r{at}", 0.0) for at in range(400)))
+    found = collect(log, *(feedback(f"r{at}", 0) for at in range(400)))
+    # 400 requests at 0.25: 100 with standard deviation sqrt(400 * 0.25 * 0.75) = 8.7; four of them.
+    assert 65 <= found.held_back.rows <= 135
+
+
+def test_a_request_never_changes_sides_as_more_arrive() -> None:
+    log = log_of(*(prediction(f"r{at}", float(at)) for at in range(60)))
+    first = collect(log, *(feedback(f"r{at}", 0) for at in range(30)))
+    later = collect(log, *(feedback(f"r{at}", 0) for at in range(60)))
+    held_first, held_later = (
+        set(found.held_back.inputs["x"][:, 0].tolist()) for found in (first, later)
+    )
+    trained_later = set(later.train.inputs["x"][:, 0].tolist())
+    assert held_first <= held_later
+    assert not held_first & trained_later
+
+
+def test_a_family_that_a_request_lacks_has_no_value_there() -> None:
+    log = log_of(prediction("a", 0.0, slices={"pen": "ink"}), prediction("b", 0.0, slices={}))
+    found = whole(collect(log, feedback("a", 0), feedback("b", 0)))
+    assert sorted(found.slices["pen"].tolist()) == ["", "ink"]
+
+
+def test_the_oldest_labels_are_forgotten_first() -> None:
+    kept = dataset.LabelledRequests(limit=4)
+    for found in (feedback("a", 0, 0), feedback("b", 0, 0), feedback("c", 0)):
+        kept.add(found)
+    assert [found.request_id for found in kept] == ["b", "c"]
+    assert kept.rows == 3
+
+
+def test_the_newest_request_is_kept_even_where_it_alone_is_too_many() -> None:
+    kept = dataset.LabelledRequests(limit=1)
+    kept.add(feedback("a", 0, 0, 0))
+    assert kept.rows == 3
+
+
+def test_the_first_label_of_a_request_stands() -> None:
+    kept = dataset.LabelledRequests(limit=10)
+    kept.add(feedback("a", 0))
+    kept.add(feedback("a", 1))
+    assert [found.labels for found in kept] == [(0,)]
+
+
+def test_fresh_rows_are_repeated_until_they_weigh_as_much_as_the_reference() -> None:
+    fresh = project.Split(inputs={"x": np.ones((1, 2), np.float32)}, targets=np.array([1]))
+    both = dataset.combine(REFERENCE.train, fresh)
+    # 4 reference rows, and the one fresh row 4 times.
+    assert both.inputs["x"][:, 0].tolist() == [0.0] * 4 + [1.0] * 4
+
+
+def test_many_fresh_rows_are_never_thinned() -> None:
+    fresh = project.Split(inputs={"x": np.ones((9, 2), np.float32)}, targets=np.ones(9, int))
+    assert dataset.combine(REFERENCE.train, fresh).rows == 13
+
+
+def test_without_fresh_rows_the_reference_is_left_as_it_is() -> None:
+    nothing = collect(log_of())
+    assert dataset.combine(REFERENCE.train, nothing.train) is REFERENCE.train

@@ -1,0 +1,132 @@
+from __future__ import annotations
+
+import msgspec
+import pytest
+
+from coppice import settings
+from retrain import gates
+from retrain.evaluate import evaluation, latency, paired
+
+RULES = settings.GateSettings()
+
+
+def comparison(lost: int, gained: int, rows: int) -> paired.Comparison:
+    low, high = paired.tango(lost, gained, rows, confidence=0.95)
+    return paired.Comparison(
+        rows=rows,
+        drop=(lost - gained) / rows,
+        low=low,
+        high=high,
+        disagreement=(lost + gained) / rows,
+        new_errors=lost / rows,
+        fixed=gained / rows,
+    )
+
+
+def table(
+    against: paired.Comparison,
+    *,
+    score: float = 0.9,
+    champion: paired.Comparison | None = None,
+    **slices: paired.Comparison,
+) -> evaluation.Table:
+    comparisons: dict[evaluation.Column, paired.Comparison] = {"null": against}
+    return evaluation.Table(
+        rows=against.rows,
+        columns={"candidate": {"score": score}},
+        yardstick="null",
+        comparisons=comparisons | ({"champion": champion} if champion else {}),
+        slices=slices,
+    )
+
+
+def failed(judged: evaluation.Evaluation, rules: settings.GateSettings = RULES) -> list[str]:
+    return [result.name for result in gates.check(judged, rules) if not result.passed]
+
+
+def test_a_harmless_candidate_passes_every_gate() -> None:
+    holdout = table(comparison(2, 2, 400), pen=comparison(1, 1, 200))
+    results = gates.check(evaluation.Evaluation(holdout=holdout), RULES)
+    assert [result.name for result in results] == ["score", "slice pen", "min score"]
+    assert gates.refusals(results) == ()
+
+
+def test_a_drop_shown_to_exceed_what_is_allowed_is_refused() -> None:
+    # 20 of 400 lost, 2 gained: 4.5 points, interval from 2.5 points, above the 1 point allowed.
+    holdout = table(comparison(20, 2, 400))
+    (sentence,) = gates.refusals(gates.check(evaluation.Evaluation(holdout=holdout), RULES))
+    assert sentence.startswith("gate 'score': a drop of 4.50 points (between 2.")
+    assert sentence.endswith("against the null control on the holdout exceeds the 1.00 allowed")
+
+
+def test_a_drop_that_chance_may_explain_passes() -> None:
+    # 8 of 400 lost, 2 gained: 1.5 points is above 1.0, but the interval begins below 0.
+    holdout = table(comparison(8, 2, 400))
+    assert failed(evaluation.Evaluation(holdout=holdout)) == []
+
+
+def test_the_same_share_on_ten_times_the_rows_is_refused() -> None:
+    # 2.25 points with 30 in 1000 differing: on 400 rows from 0.6 points, on 4000 from 1.7.
+    assert failed(evaluation.Evaluation(holdout=table(comparison(11, 2, 400)))) == []
+    assert failed(evaluation.Evaluation(holdout=table(comparison(110, 20, 4000)))) == ["score"]
+
+
+def test_a_slice_that_pays_for_the_rest_is_refused_by_name() -> None:
+    holdout = table(comparison(15, 15, 1000), ink=comparison(12, 0, 60))
+    assert failed(evaluation.Evaluation(holdout=holdout)) == ["slice ink"]
+
+
+def test_a_slice_with_few_rows_is_reported_but_not_gated() -> None:
+    holdout = table(comparison(0, 0, 400), ink=comparison(29, 0, 29))
+    assert failed(evaluation.Evaluation(holdout=holdout)) == []
+    rules = settings.GateSettings(min_slice_rows=29)
+    assert failed(evaluation.Evaluation(holdout=holdout), rules) == ["slice ink"]
+
+
+def test_the_floor_is_strict_and_includes_its_own_value() -> None:
+    holdout = table(comparison(0, 0, 400), score=0.9)
+    judged = evaluation.Evaluation(holdout=holdout)
+    assert failed(judged, settings.GateSettings(min_score=0.9)) == []
+    assert failed(judged, settings.GateSettings(min_score=0.9001)) == ["min score"]
+
+
+@pytest.mark.parametrize(
+    ("ratios", "expected"),
+    [
+        pytest.param([0.7] * 9, ["latency"], id="shown to be slower"),
+        pytest.param([0.7] * 5 + [1.1] * 4, [], id="slower in most rounds, but not surely"),
+        pytest.param([1.3] * 9, [], id="faster"),
+    ],
+)
+def test_latency_is_refused_only_where_it_is_shown_to_miss(
+    ratios: list[float], expected: list[str]
+) -> None:
+    timed = latency.summarise(ratios, [1.0] * len(ratios))
+    judged = evaluation.Evaluation(holdout=table(comparison(0, 0, 400)), latency=timed)
+    assert failed(judged) == expected
+
+
+def test_in_production_the_candidate_must_not_be_shown_worse_than_the_champion() -> None:
+    production = table(comparison(0, 0, 100), champion=comparison(9, 1, 100))
+    judged = evaluation.Evaluation(holdout=table(comparison(0, 0, 400)), production=production)
+    assert failed(judged) == ["production champion"]
+
+
+def test_a_pruning_that_fails_in_production_cannot_pass_on_the_holdout() -> None:
+    production = table(comparison(30, 0, 100), champion=comparison(0, 5, 100))
+    judged = evaluation.Evaluation(holdout=table(comparison(0, 0, 400)), production=production)
+    assert failed(judged) == ["production score"]
+
+
+def test_without_a_champion_production_is_compared_with_the_yardstick_alone() -> None:
+    judged = evaluation.Evaluation(
+        holdout=table(comparison(0, 0, 400)), production=table(comparison(0, 0, 100))
+    )
+    names = [result.name for result in gates.check(judged, RULES)]
+    assert names == ["score", "min score", "production score"]
+
+
+def test_results_carry_figure_and_threshold_and_travel_through_json() -> None:
+    (score, _) = gates.check(evaluation.Evaluation(holdout=table(comparison(20, 2, 400))), RULES)
+    assert (score.figure, score.threshold) == (0.045, 0.01)
+    assert msgspec.json.decode(msgspec.json.encode(score), type=gates.GateResult) == score
