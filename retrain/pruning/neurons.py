@@ -1,0 +1,298 @@
+"""Find the coupled groups of a network: the adapter to Torch-Pruning's dependency graph.
+
+Only its tracing is used, on a copy of the model: it says which channels of which layers hang
+together. What a layer then loses is our own table (`layers`), and the cut our own (`surgery`); its
+pruners and importance classes are never called, because they keep models alive through mutable
+defaults, leave layers dense where rounding reaches zero, and lose channels to float truncation.
+"""
+
+from __future__ import annotations
+
+import copy
+import math
+import warnings
+from collections.abc import Iterator
+from typing import Any, NamedTuple
+
+import torch
+import torch_pruning
+from torch import nn
+from torch.nn.utils import parametrize
+
+from coppice import errors
+from retrain import network
+from retrain.pruning import groups, layers, surgery
+
+CLOSURE_LIMIT = 4096
+"""Widest layer whose channels are followed one by one through a split."""
+TRACE_ERRORS = (
+    AssertionError,
+    AttributeError,
+    IndexError,
+    KeyError,
+    RecursionError,
+    RuntimeError,
+    TypeError,
+    ValueError,
+)
+"""What the graph builder raises on a network that it cannot follow."""
+
+
+class Coupling(NamedTuple):
+    """What can be removed from a network, and what cannot, with the reason."""
+
+    groups: tuple[groups.CoupledGroup, ...]
+    whole: tuple[surgery.Whole, ...]
+
+
+class _Stays(Exception):
+    """Why a group has to stay whole."""
+
+
+def trace(model: nn.Module, tensors: network.Tensors) -> Coupling:
+    """Find every coupled group of a model by following one forward pass; the model is not changed.
+
+    Parameters
+    ----------
+    tensors
+        A few rows of each input.
+
+    Raises
+    ------
+    PruningError
+        The network holds something that cannot be cut; the message says what to do.
+    """
+    refuse(model)
+    probe = _Probe(copy.deepcopy(model), tensors)
+    found, whole = [], []
+    for root, items in probe.found():
+        try:
+            found.append(probe.group(root, items))
+        except _Stays as reason:
+            whole.append(surgery.Whole(root, str(reason)))
+    return Coupling(tuple(found), tuple(whole))
+
+
+def refuse(model: nn.Module) -> None:
+    """Refuse a network with parts that no cut can follow.
+
+    Raises
+    ------
+    PruningError
+        It has recurrent layers, weight parametrizations, or layers without their weights yet.
+    """
+    for name, module in model.named_modules():
+        if isinstance(module, nn.RNNBase | nn.RNNCellBase):
+            _refuse(
+                name, module, "recurrent layers cannot be pruned yet; serve this model unpruned"
+            )
+        if parametrize.is_parametrized(module):
+            _refuse(
+                name,
+                module,
+                "its weights are computed (weight or spectral norm); call "
+                "torch.nn.utils.parametrize.remove_parametrizations in build_model()",
+            )
+        if any(type(hook).__name__ in _OLD_NORMS for hook in module._forward_pre_hooks.values()):  # noqa: SLF001 - torch offers no other way to see the old weight norm
+            _refuse(
+                name,
+                module,
+                "it has a weight norm of the old kind; call "
+                "torch.nn.utils.remove_weight_norm in build_model()",
+            )
+        if isinstance(module, nn.modules.lazy.LazyModuleMixin):
+            _refuse(name, module, "it has no weights yet; give its sizes in build_model()")
+
+
+_OLD_NORMS = ("WeightNorm", "SpectralNorm")
+
+
+def _refuse(name: str, module: object, reason: str) -> None:
+    message = f"layer {name!r} ({type(module).__name__}) cannot be pruned: {reason}"
+    raise errors.PruningError(message)
+
+
+class _Probe:
+    """A traced copy of a model, with the names of all that is in it."""
+
+    def __init__(self, model: nn.Module, tensors: network.Tensors) -> None:
+        self.model = model.eval()
+        for parameter in model.parameters():
+            # The graph follows autograd: what does not need a gradient it would not see at all.
+            parameter.requires_grad_(parameter.is_floating_point())
+        self.names: dict[int, str] = {id(module): name for name, module in model.named_modules()}
+        self.names |= {id(parameter): name for name, parameter in model.named_parameters()}
+        self.tied = set(_tied(model))
+        self.inputs = {name: _traceable(tensor) for name, tensor in tensors.items()}
+        self.graph = self._build()
+
+    def _build(self) -> Any:
+        watched = [(t, 1) for t in self.inputs.values() if isinstance(t, nn.Parameter)]
+        try:
+            with warnings.catch_warnings(), torch.enable_grad():
+                warnings.simplefilter("ignore")
+                return torch_pruning.DependencyGraph().build_dependency(
+                    self.model,
+                    self.inputs,
+                    forward_fn=network.call,
+                    unwrapped_parameters=watched,
+                    customized_pruners={},
+                    ignored_layers=[],
+                    ignored_params=[],
+                    verbose=False,
+                )
+        except TRACE_ERRORS as cause:
+            message = (
+                f"the network cannot be traced ({type(cause).__name__}: {cause}); its forward "
+                "must be made of torch operations that autograd can follow"
+            )
+            raise errors.PruningError(message) from cause
+
+    def found(self) -> Iterator[tuple[str, Any]]:
+        """Yield each group that the graph sees, by the name of its root layer."""
+        for items in self.graph.get_all_groups(
+            ignored_layers=[], root_module_types=list(layers.ROOTS)
+        ):
+            yield self.names[id(items[0].dep.target.module)], items
+
+    def group(self, root: str, items: Any) -> groups.CoupledGroup:
+        """Translate a group of the graph into units and axes.
+
+        Raises
+        ------
+        _Stays
+            It has to stay whole.
+        """
+        attends = any(isinstance(i.dep.target.module, nn.MultiheadAttention) for i in items)
+        losses = [pair for item in items if (pair := self._loss(item, attended=attends))]
+        owners = self._units(items, losses)
+        axes = tuple(axis for item, loss in losses for axis in self._axes(item, loss, owners))
+        blocks = math.lcm(*(loss.blocks for _, loss in losses if not loss.tied))
+        count = max(owners) + 1
+        if blocks > 1 and owners != tuple(range(count)):
+            reason = "its heads or norm groups are coupled across each other"
+            raise _Stays(reason)
+        if count == 1:
+            raise _Stays("all its channels hang together")
+        return groups.CoupledGroup(root, count, axes, blocks)
+
+    def _loss(self, item: Any, *, attended: bool) -> tuple[Any, layers.Loss] | None:
+        node, module = item.dep.target, item.dep.target.module
+        side: layers.Side = "in" if item.dep.handler.__name__ == "prune_in_channels" else "out"
+        if any(module is tensor for tensor in self.inputs.values()):
+            raise _Stays("it is added to, or joined with, an input of the model")
+        if not node.outputs and side == "out":
+            raise _Stays("it gives the model's answer")
+        if isinstance(module, nn.Parameter):
+            path, dim = self.names[id(module)], node.pruning_dim % module.ndim
+            return item, layers.Loss((layers.Slot(path, dim),), ())
+        if id(module) in self.names:
+            loss = layers.loss(module, side)
+            if loss is None:
+                kind = type(module).__name__
+                reason = f"{self.names[id(module)]!r} ({kind}) cannot be cut on that side"
+                raise _Stays(reason)
+            return item, loss
+        if not attended and _mixes(module):
+            raise _Stays("it feeds an attention written by hand; use nn.MultiheadAttention")
+        return None
+
+    def _units(self, items: Any, losses: list[tuple[Any, layers.Loss]]) -> tuple[int, ...]:
+        """Return for each channel of the root the unit that it belongs to."""
+        root = items[0]
+        count = len(root.idxs)
+        classes: list[list[int]] = []
+        for item, loss in losses:
+            if loss.tied:
+                classes += self._runs(item, loss.blocks, count)
+        if any(type(item.dep.target.module).__name__ in _SPLITS for item in items):
+            if count > CLOSURE_LIMIT:
+                reason = f"it is split, and wider than {CLOSURE_LIMIT} channels"
+                raise _Stays(reason)
+            classes += [self._closure(root, channel) for channel in range(count)]
+        return groups.merged(classes, count)
+
+    def _runs(self, item: Any, blocks: int, count: int) -> list[list[int]]:
+        if list(item.idxs) != list(range(count)) or list(item.root_idxs) != list(range(count)):
+            name = self.names[id(item.dep.target.module)]
+            reason = f"it is only a part of what the grouped convolution {name!r} reads"
+            raise _Stays(reason)
+        size = count // blocks
+        return [list(range(place, count, size)) for place in range(size)]
+
+    def _closure(self, root: Any, channel: int) -> list[int]:
+        # A split that is joined again (a gated unit) couples channels of the root to each other.
+        together = self.graph.get_pruning_group(root.dep.target.module, root.dep.handler, [channel])
+        return [int(index) for index in together[0].idxs]
+
+    def _axes(self, item: Any, loss: layers.Loss, owners: tuple[int, ...]) -> Iterator[groups.Axis]:
+        module = item.dep.target.module
+        prefix = "" if isinstance(module, nn.Parameter) else self.names[id(module)] + "."
+        channels = self._owners(item, loss, owners, prefix)
+        for slot in loss.slots:
+            path = prefix + slot.tensor
+            if _tensor(self.model, path) is None:
+                continue
+            if path in self.tied:
+                reason = f"{path!r} is shared with another layer"
+                raise _Stays(reason)
+            run = channels[: len(channels) // slot.blocks] * slot.copies
+            yield groups.Axis(path, slot.dim, run)
+        for name in loss.attributes:
+            yield groups.Axis(prefix + name, None, channels)
+
+    def _owners(
+        self, item: Any, loss: layers.Loss, owners: tuple[int, ...], prefix: str
+    ) -> tuple[int, ...]:
+        """Return for each channel of the item's side the unit that owns it."""
+        channels = [groups.NOBODY] * self._width(loss, prefix)
+        for index, root in zip(item.idxs, item.root_idxs, strict=True):
+            if root is None or not 0 <= index < len(channels):
+                raise _Stays("its channels cannot be followed through the forward pass")
+            channels[index] = owners[root]
+        return tuple(channels)
+
+    def _width(self, loss: layers.Loss, prefix: str) -> int:
+        for slot in loss.slots:
+            tensor = _tensor(self.model, prefix + slot.tensor)
+            if tensor is not None:
+                return tensor.shape[slot.dim] // slot.copies * slot.blocks
+        for name in loss.attributes:
+            count = getattr(self.model.get_submodule(prefix[:-1]), name)
+            return int(count[-1] if isinstance(count, tuple) else count)
+        return 0
+
+
+_SPLITS = ("_SplitOp", "_UnbindOp", "_SliceOp")
+
+
+def _mixes(module: nn.Module) -> bool:
+    """Say whether an operation multiplies two activations, as attention does."""
+    return any(word in repr(module) for word in ("BmmBackward", "ScaledDotProduct"))
+
+
+def _tensor(model: nn.Module, path: str) -> torch.Tensor | None:
+    owner, _, name = path.rpartition(".")
+    tensor: torch.Tensor | None = getattr(model.get_submodule(owner), name, None)
+    return tensor
+
+
+def _tied(model: nn.Module) -> Iterator[str]:
+    """Yield the names of parameters that more than one layer uses as its own."""
+    users: dict[int, list[str]] = {}
+    for prefix, module in model.named_modules():
+        for name, parameter in module.named_parameters(prefix=prefix, recurse=False):
+            users.setdefault(id(parameter), []).append(name)
+    for names in users.values():
+        if len(names) > 1:
+            yield from names
+
+
+def _traceable(tensor: torch.Tensor) -> torch.Tensor:
+    """Make an input visible to the graph, so that what is coupled to it is found.
+
+    Rows of vectors and images only: of a sequence the graph would take the wrong dimension.
+    """
+    if not tensor.is_floating_point() or tensor.ndim in {1, 3}:
+        return tensor
+    return nn.Parameter(tensor.clone())

@@ -1,0 +1,220 @@
+"""The record of a cut: what was kept of which tensor, replayable on the user's model factory.
+
+Cutting and replaying are one function, so a version rebuilt from its record and its weights answers
+bit for bit like the one that was cut. The record names tensors and attributes of plain torch
+modules and nothing of the library that found the coupling; it is JSON, never a pickle.
+"""
+
+from __future__ import annotations
+
+import collections
+from collections.abc import Iterable, Mapping, Sequence
+from typing import NoReturn
+
+import msgspec
+import torch
+from torch import nn
+
+from coppice import errors
+from retrain.pruning import groups
+
+SCHEMA = 1
+
+
+class Selection(msgspec.Struct, frozen=True):
+    """Indices that stay, of `size`. Coupled tensors share one."""
+
+    size: int
+    keep: tuple[int, ...]
+
+
+class Cut(msgspec.Struct, frozen=True):
+    """One dimension of one tensor, and the number of the selection that stays of it."""
+
+    tensor: str
+    dim: int
+    selection: int
+
+
+class Attribute(msgspec.Struct, frozen=True):
+    """A module's own count of channels, before and after."""
+
+    module: str
+    name: str
+    before: int | tuple[int, ...]
+    after: int | tuple[int, ...]
+
+
+class GroupRecord(msgspec.Struct, frozen=True):
+    """For the reader: how many units of a coupled group there were, and how many stay."""
+
+    name: str
+    before: int
+    after: int
+
+
+class Whole(msgspec.Struct, frozen=True):
+    """For the reader: a layer that could have been cut but was left, and why."""
+
+    name: str
+    reason: str
+
+
+class Surgery(msgspec.Struct, frozen=True, kw_only=True):
+    """All that was cut, in the numbering of the uncut model; the order of cuts does not matter."""
+
+    schema: int = SCHEMA
+    selections: tuple[Selection, ...] = ()
+    cuts: tuple[Cut, ...] = ()
+    attributes: tuple[Attribute, ...] = ()
+    groups: tuple[GroupRecord, ...] = ()
+    whole: tuple[Whole, ...] = ()
+
+    def to_json(self) -> str:
+        """Write the record as JSON."""
+        return msgspec.json.encode(self).decode()
+
+    @classmethod
+    def from_json(cls, text: str | bytes) -> Surgery:
+        """Read what `to_json` wrote.
+
+        >>> Surgery.from_json(Surgery().to_json()) == Surgery()
+        True
+
+        Raises
+        ------
+        PruningError
+            The text is not such a record, or one of a schema that this version does not know.
+        """
+        try:
+            record = msgspec.json.decode(text, type=cls)
+        except msgspec.MsgspecError as cause:
+            message = f"the surgery record cannot be read: {cause}"
+            raise errors.PruningError(message) from cause
+        if record.schema != SCHEMA:
+            message = f"the surgery record has schema {record.schema}, this version reads {SCHEMA}"
+            raise errors.PruningError(message)
+        return record
+
+
+def plan(model: nn.Module, kept: Sequence[tuple[groups.CoupledGroup, tuple[int, ...]]]) -> Surgery:
+    """Turn the units that stay of each group into a record, without touching the model.
+
+    A dimension that several groups share (a concatenation's consumer) loses what each of them
+    removes.
+    """
+    sizes: dict[tuple[str, int | None], int] = {}
+    removed: dict[tuple[str, int | None], set[int]] = collections.defaultdict(set)
+    for group, units in kept:
+        gone = set(range(group.units)) - set(units)
+        for axis in group.axes if gone else ():
+            key = (axis.path, axis.dim)
+            sizes[key] = len(axis.owners)
+            removed[key] |= {index for index, unit in enumerate(axis.owners) if unit in gone}
+    selections: dict[Selection, int] = {}
+    cuts, attributes = [], []
+    for (path, dim), gone in removed.items():
+        size = sizes[path, dim]
+        if dim is None:
+            attributes.append(_attribute(model, path, size - len(gone)))
+        elif gone:
+            keep = tuple(index for index in range(size) if index not in gone)
+            number = selections.setdefault(Selection(size, keep), len(selections))
+            cuts.append(Cut(path, dim, number))
+    return Surgery(
+        selections=tuple(selections),
+        cuts=tuple(cuts),
+        attributes=tuple(attributes),
+        groups=tuple(GroupRecord(group.name, group.units, len(units)) for group, units in kept),
+    )
+
+
+def _attribute(model: nn.Module, path: str, count: int) -> Attribute:
+    owner, _, name = path.rpartition(".")
+    module = model.get_submodule(owner)
+    before = getattr(module, name)
+    after: int | tuple[int, ...] = count
+    if name == "normalized_shape":
+        after = (*before[:-1], count)
+    if name == "head_dim":
+        after = count // int(module.num_heads)  # type: ignore[arg-type]
+    return Attribute(owner, name, before, after)
+
+
+def replay(model: nn.Module, surgery: Surgery) -> nn.Module:
+    """Cut a fresh model from the user's factory as the record says, in place, and return it.
+
+    Parameters keep their `requires_grad` and lose their gradients; an optimizer made before holds
+    the old ones and has to be made again.
+
+    Raises
+    ------
+    PruningError
+        The model is not the one that was cut; the message names what differs, and nothing has been
+        changed.
+    """
+    for cut in surgery.cuts:
+        _check_cut(model, cut, surgery.selections[cut.selection])
+    for attribute in surgery.attributes:
+        _check_attribute(model, attribute)
+    for cut in surgery.cuts:
+        _cut(model, cut.tensor, cut.dim, surgery.selections[cut.selection].keep)
+    for attribute in surgery.attributes:
+        setattr(model.get_submodule(attribute.module), attribute.name, attribute.after)
+    return model
+
+
+def _cut(model: nn.Module, path: str, dim: int, keep: tuple[int, ...]) -> None:
+    owner, _, name = path.rpartition(".")
+    module = model.get_submodule(owner)
+    tensor = getattr(module, name)
+    smaller = tensor.detach().index_select(dim, torch.tensor(keep, device=tensor.device))
+    if isinstance(tensor, nn.Parameter):
+        smaller = nn.Parameter(smaller, requires_grad=tensor.requires_grad)
+    setattr(module, name, smaller)
+
+
+def _check_cut(model: nn.Module, cut: Cut, selection: Selection) -> None:
+    owner, _, name = cut.tensor.rpartition(".")
+    tensor = getattr(_submodule(model, owner), name, None)
+    if not isinstance(tensor, torch.Tensor):
+        _differs(owner, f"it has no tensor {name!r}")
+    elif tensor.ndim <= cut.dim or tensor.shape[cut.dim] != selection.size:
+        shape = tuple(tensor.shape)
+        _differs(owner, f"{name} has shape {shape}, expected {selection.size} along {cut.dim}")
+
+
+def _check_attribute(model: nn.Module, attribute: Attribute) -> None:
+    found = getattr(_submodule(model, attribute.module), attribute.name, None)
+    if found != attribute.before:
+        _differs(attribute.module, f"{attribute.name} is {found}, expected {attribute.before}")
+
+
+def _submodule(model: nn.Module, path: str) -> nn.Module:
+    try:
+        return model.get_submodule(path)
+    except AttributeError:
+        _differs(path, "the model has no such module")
+
+
+def _differs(module: str, how: str) -> NoReturn:
+    message = (
+        f"build_model() does not give the model that was pruned: at {module or 'the model'!r}, "
+        f"{how}; restore the factory, or prune again"
+    )
+    raise errors.PruningError(message)
+
+
+def masked(tensors: Mapping[str, torch.Tensor], surgery: Surgery) -> dict[str, torch.Tensor]:
+    """Return copies of tensors in which everything that the record removes is zero."""
+    copies = {name: tensor.detach().clone() for name, tensor in tensors.items()}
+    for cut in surgery.cuts:
+        selection = surgery.selections[cut.selection]
+        gone = sorted(set(range(selection.size)) - set(selection.keep))
+        copies[cut.tensor].index_fill_(cut.dim, torch.tensor(gone), 0)
+    return copies
+
+
+def with_whole(surgery: Surgery, whole: Iterable[Whole]) -> Surgery:
+    """Return the record with the layers that were left, for the reader."""
+    return msgspec.structs.replace(surgery, whole=(*surgery.whole, *whole))
