@@ -12,8 +12,8 @@ rest: no step is taken twice and none is left half-way.
 from __future__ import annotations
 
 import signal
-import threading
-from typing import Any, Protocol
+from collections.abc import Callable
+from typing import Protocol
 
 import msgspec
 import prometheus_client
@@ -78,9 +78,9 @@ class Controller:
         self._unknown: set[str] = set()
         self._reported_generation = 0
 
-    def run(self, stop: threading.Event) -> None:
-        """Take turns until `stop` is set; a turn that raises is counted, logged and tried again."""
-        while not stop.is_set():
+    def run(self, stop: Callable[[], bool]) -> None:
+        """Take turns until `stop` says so; one that raises is counted, logged and tried again."""
+        while not stop():
             try:
                 moved = self.turn() is not None
             except Exception as cause:  # noqa: BLE001 - the outermost turn; the next look may do
@@ -88,7 +88,7 @@ class Controller:
                 _log.exception("turn_failed", error=str(cause))
                 moved = False
             if not moved:
-                stop.wait(self._poll_seconds)
+                self._clock.sleep(self._poll_seconds)
 
     def turn(self) -> plan.Step | None:
         """Read the log and the world, decide, and carry out at most one step.
@@ -189,14 +189,10 @@ def _stage_began(log: Log, model: str) -> float:
 def main(tree: settings.Settings) -> None:
     """Run the controller of a project until SIGTERM or SIGINT."""
     telemetry.configure("deploy")
-    stop = threading.Event()
-
-    def ask_to_stop(number: int, frame: Any) -> None:
-        del number, frame
-        stop.set()
-
+    signals: list[int] = []
     for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, ask_to_stop)
+        # Not an event: the handler may interrupt whoever holds an event's lock.
+        signal.signal(number, lambda number, _frame: signals.append(number))
     recorder = Recorder(tree.project.name)
     if tree.rollout.metrics_port:
         prometheus_client.start_http_server(
@@ -211,6 +207,6 @@ def main(tree: settings.Settings) -> None:
             tree,
             clock.SystemClock(),
             recorder,
-        ).run(stop)
+        ).run(lambda: bool(signals))
     finally:
         log.close()
