@@ -41,15 +41,38 @@ ID_LENGTH = 12
 
 
 class TensorSpec(msgspec.Struct, frozen=True):
-    """One named input: numpy dtype name and the shape of one row, without the batch dimension."""
+    """One named input: numpy dtype name and the shape of one row, without the batch dimension.
+
+    Raises
+    ------
+    ValueError
+        The dtype is not one that numpy knows, or the shape is negative.
+    """
 
     name: str
     dtype: str
     shape: tuple[int, ...]
 
+    def __post_init__(self) -> None:
+        """Refuse what no array can be."""
+        try:
+            np.dtype(self.dtype)
+        except TypeError as cause:
+            message = f"input {self.name!r} has the unknown dtype {self.dtype!r}"
+            raise ValueError(message) from cause
+        if min(self.shape, default=0) < 0:
+            message = f"input {self.name!r} has the shape {list(self.shape)}"
+            raise ValueError(message)
+
 
 class Manifest(msgspec.Struct, frozen=True, kw_only=True):
-    """What a version is. `files` maps each file's name to its SHA-256."""
+    """What a version is. `files` maps each file's name to its SHA-256.
+
+    Raises
+    ------
+    ValueError
+        There are no inputs, two share a name, or the classes do not fit the task.
+    """
 
     schema: int = SCHEMA
     name: str
@@ -70,6 +93,23 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True):
     created_at: float
     files: dict[str, str] = {}
 
+    def __post_init__(self) -> None:
+        """Refuse a manifest that no version could have."""
+        names = [spec.name for spec in self.inputs]
+        if not names or len(set(names)) < len(names):
+            message = f"a version needs inputs with names of their own; got {names}"
+            raise ValueError(message)
+        least, most = {"regression": (0, 0), "binary": (2, 2)}.get(self.task, (2, None))
+        if len(self.classes) < least or (most is not None and len(self.classes) > most):
+            message = f"the task {self.task} does not go with the classes {list(self.classes)}"
+            raise ValueError(message)
+
+
+class _Schema(msgspec.Struct):
+    """Read first: a manifest of another schema may have other fields."""
+
+    schema: int = SCHEMA
+
 
 def digest(path: Path) -> str:
     """Return the SHA-256 of a file in hex."""
@@ -82,7 +122,7 @@ def write_manifest(folder: Path, manifest: Manifest) -> str:
     files = {
         path.relative_to(folder).as_posix(): digest(path)
         for path in sorted(folder.rglob("*"))
-        if path.is_file() and path.name != MANIFEST
+        if path.is_file() and path != folder / MANIFEST
     }
     sealed = msgspec.structs.replace(manifest, files=files)
     (folder / MANIFEST).write_bytes(msgspec.json.format(msgspec.json.encode(sealed)) + b"\n")
@@ -98,17 +138,18 @@ def read_manifest(folder: Path) -> Manifest:
         There is none, it does not parse, or its schema is not known.
     """
     try:
-        manifest = msgspec.json.decode((folder / MANIFEST).read_bytes(), type=Manifest)
-    except FileNotFoundError as cause:
+        content = (folder / MANIFEST).read_bytes()
+        schema = msgspec.json.decode(content, type=_Schema).schema
+        if schema != SCHEMA:
+            message = f"{folder} has schema {schema}, this version reads {SCHEMA}; upgrade Coppice"
+            raise errors.ArtifactError(message)
+        return msgspec.json.decode(content, type=Manifest)
+    except (FileNotFoundError, NotADirectoryError) as cause:
         message = f"{folder} has no {MANIFEST}, so it is not an artifact"
         raise errors.ArtifactError(message) from cause
     except msgspec.MsgspecError as cause:
         message = f"{folder / MANIFEST} does not parse ({cause}); restore the artifact"
         raise errors.ArtifactCorrupt(message) from cause
-    if manifest.schema != SCHEMA:
-        message = f"{folder} has schema {manifest.schema}, this version reads {SCHEMA}"
-        raise errors.ArtifactError(message)
-    return manifest
 
 
 def tag(folder: Path) -> str:

@@ -18,6 +18,8 @@ from coppice import errors, records
 
 Task: TypeAlias = Literal["binary", "multiclass", "regression"]
 
+_LARGEST = float(np.finfo(np.float64).max)
+
 Floats: TypeAlias = npt.NDArray[np.floating[Any]]
 
 
@@ -32,8 +34,10 @@ def unit_interval(key: str, *parts: str) -> float:
     """
     digest = hashlib.blake2b(digest_size=8, key=key.encode()[:64])
     for part in parts:
-        digest.update(len(part).to_bytes(4, "little") + part.encode())
-    return int.from_bytes(digest.digest(), "little") / 2**64
+        # Clients may send half of a surrogate pair, which plain UTF-8 refuses.
+        digest.update(len(part).to_bytes(4, "little") + part.encode("utf-8", "surrogatepass"))
+    # 53 bits are what a float holds; all 64 could round up to 1.
+    return (int.from_bytes(digest.digest(), "little") >> 11) / 2**53
 
 
 def audited(key: str, candidate: str, request_id: str, rate: float) -> bool:
@@ -57,19 +61,27 @@ def to_targets(values: Sequence[records.Label], task: Task, classes: Sequence[st
 
 def _to_target(value: records.Label, task: Task, classes: Sequence[str]) -> float:
     if task == "regression":
-        if isinstance(value, str) or not np.isfinite(value):
-            message = f"label {value!r} is not a finite number, which a regression needs"
+        # A comparison, because a whole number too large for a float cannot be converted.
+        if isinstance(value, str) or not -_LARGEST <= value <= _LARGEST:
+            message = f"label {_short(value)} is not a finite number, which a regression needs"
             raise errors.RequestError(message)
         return float(value)
     if isinstance(value, str) and value in classes:
         return float(classes.index(value))
-    if not isinstance(value, str) and float(value).is_integer() and 0 <= value < len(classes):
+    if not isinstance(value, str) and 0 <= value < len(classes) and value == int(value):
         return float(value)
     message = (
-        f"label {value!r} is no class of this model: send an index below {len(classes)} "
+        f"label {_short(value)} is no class of this model: send an index below {len(classes)} "
         f"or one of {list(classes)[:20]}"
     )
     raise errors.RequestError(message)
+
+
+def _short(value: records.Label) -> str:
+    """Write a label as a client sent it, cut where it is too long for a message."""
+    if isinstance(value, int) and value.bit_length() > 256:
+        return "of hundreds of digits"
+    return repr(value)[:80]
 
 
 def scores(answers: Floats, targets: Floats, *, task: Task, scale: float = 1.0) -> Floats:

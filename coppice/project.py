@@ -13,8 +13,11 @@ from __future__ import annotations
 
 import dataclasses
 import importlib
+import importlib.util
 import sys
 from collections.abc import Callable, Mapping
+from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import numpy as np
@@ -23,6 +26,8 @@ import numpy.typing as npt
 from coppice import errors, labels, settings
 
 Array = npt.NDArray[np.generic]
+
+_MARK = "__coppice_project__"
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -80,6 +85,9 @@ class Project:
 def load(tree: settings.Settings) -> Project:
     """Import the user's module, its folder appended to the search path.
 
+    A module that lies beside coppice.toml is taken from there, whatever else has its name on the
+    search path, and also where another project was loaded before in this process.
+
     Raises
     ------
     ProjectError
@@ -90,15 +98,51 @@ def load(tree: settings.Settings) -> Project:
         sys.path.append(folder)
     name = tree.project.module
     try:
-        module = importlib.import_module(name)
+        module = _import(name, tree.root)
+    except errors.ProjectError:
+        raise
     except ModuleNotFoundError as cause:
         message = f"cannot import {name!r}: {cause}; is it in {folder}, with what it needs?"
         raise errors.ProjectError(message) from cause
-    except Exception as cause:  # the user's code may raise anything
+    except (Exception, SystemExit) as cause:  # the user's code may raise anything
         message = f"{name!r} raised {type(cause).__name__} on import: {cause}"
         raise errors.ProjectError(message) from cause
     build_model, load_data = (_function(module, field) for field in ("build_model", "load_data"))
     return Project(settings=tree, build_model=build_model, load_data=load_data)
+
+
+def _import(name: str, root: Path) -> ModuleType:
+    candidates = (root / f"{name}.py", root / name / "__init__.py")
+    origin = next((path.resolve() for path in candidates if path.is_file()), None)
+    loaded = sys.modules.get(name)
+    if origin is None:
+        return importlib.import_module(name)
+    if loaded is not None and _is_from(loaded, origin):
+        return loaded
+    if loaded is not None and not hasattr(loaded, _MARK):
+        message = f"the name {name!r} is taken by {loaded.__file__}; rename {origin.name}"
+        raise errors.ProjectError(message)
+    return _execute(name, origin)
+
+
+def _is_from(module: ModuleType, origin: Path) -> bool:
+    return module.__file__ is not None and Path(module.__file__).resolve() == origin
+
+
+def _execute(name: str, origin: Path) -> ModuleType:
+    spec = importlib.util.spec_from_file_location(name, origin)
+    if spec is None or spec.loader is None:
+        message = f"{origin} is not a Python module"
+        raise errors.ProjectError(message)
+    module = importlib.util.module_from_spec(spec)
+    setattr(module, _MARK, True)
+    sys.modules[name] = module
+    try:
+        spec.loader.exec_module(module)
+    except BaseException:
+        del sys.modules[name]
+        raise
+    return module
 
 
 def _function(module: Any, name: str) -> Callable[[], Any]:
@@ -119,7 +163,7 @@ def load_data(project: Project) -> Data:
     """
     try:
         data = project.load_data()
-    except Exception as cause:  # the user's code may raise anything
+    except (Exception, SystemExit) as cause:  # the user's code may raise anything
         message = f"load_data() raised {type(cause).__name__}: {cause}"
         raise errors.ProjectError(message) from cause
     if not isinstance(data, Data):
@@ -131,12 +175,33 @@ def load_data(project: Project) -> Data:
 
 
 def _check_split(name: str, split: Split, data: Data, task: labels.Task) -> None:
-    problem = _rows_problem(split) or _targets_problem(split, data, task)
-    if set(split.inputs) != set(data.train.inputs):
-        problem = f"its inputs {sorted(split.inputs)} are not those of train"
+    problem = (
+        _kind_problem(split)
+        or _rows_problem(split)
+        or _targets_problem(split, data, task)
+        or _inputs_problem(split, data.train)
+    )
     if problem:
         message = f"load_data(): the {name} split cannot be used: {problem}"
         raise errors.ProjectError(message)
+
+
+def _kind_problem(split: object) -> str | None:
+    if not isinstance(split, Split):
+        return f"it is a {type(split).__name__}, expected coppice.project.Split"
+    arrays: dict[str, object] = {"targets": split.targets, **split.inputs, **split.slices}
+    for name, array in arrays.items():
+        if not isinstance(array, np.ndarray):
+            return f"{name!r} is a {type(array).__name__}, expected a numpy array"
+    return None if split.inputs else "it has no inputs"
+
+
+def _inputs_problem(split: Split, train: Split) -> str | None:
+    mine = {name: (array.dtype.name, array.shape[1:]) for name, array in split.inputs.items()}
+    theirs = {name: (array.dtype.name, array.shape[1:]) for name, array in train.inputs.items()}
+    if mine != theirs:
+        return f"its inputs (dtype, row shape) are {mine}, but those of train are {theirs}"
+    return None
 
 
 def _rows_problem(split: Split) -> str | None:
@@ -152,9 +217,13 @@ def _rows_problem(split: Split) -> str | None:
 
 def _targets_problem(split: Split, data: Data, task: labels.Task) -> str | None:
     if task == "regression":
+        if split.targets.dtype.kind not in "iuf":
+            return f"targets have dtype {split.targets.dtype}, expected numbers"
         return None if np.isfinite(split.targets.astype(float)).all() else "a target is not finite"
-    if len(data.classes) < 2:
-        return "Data.classes must name at least two classes"
+    if len(set(data.classes)) < 2 or len(set(data.classes)) < len(data.classes):
+        return f"Data.classes must name at least two different classes, got {data.classes}"
+    if not all(isinstance(name, str) for name in data.classes):
+        return f"Data.classes must be strings, got {data.classes}"
     if task == "binary" and len(data.classes) != 2:
         return f"the task is binary, but Data.classes names {len(data.classes)}"
     if split.targets.dtype.kind not in "iu":

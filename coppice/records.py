@@ -14,6 +14,7 @@ CloudEvents 1.0.2, https://github.com/cloudevents/spec; UUID version 7: RFC 9562
 
 from __future__ import annotations
 
+import math
 import os
 import time
 from typing import Literal, TypeAlias
@@ -35,12 +36,37 @@ Cause: TypeAlias = Literal["pruning", "release", "world", "undecided"]
 Action: TypeAlias = Literal["promote", "abort", "pause", "resume"]
 
 
+_BYTES_EACH = {
+    name: np.dtype(name).itemsize
+    for name in (
+        *("bool", "int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64"),
+        *("float16", "float32", "float64"),
+    )
+}
+
+
 class Tensor(msgspec.Struct, frozen=True):
     """An array as it travels: numpy dtype name, shape, little-endian C-order bytes."""
 
     dtype: str
     shape: tuple[int, ...]
     data: bytes
+
+    def __post_init__(self) -> None:
+        """Refuse bytes that are not what dtype and shape promise.
+
+        Raises
+        ------
+        ValueError
+            They are not; while decoding an event that makes it an `UndecodableEvent`.
+        """
+        bytes_each = _BYTES_EACH.get(self.dtype)
+        if bytes_each is None:
+            message = f"tensor of dtype {self.dtype!r}; known: {', '.join(_BYTES_EACH)}"
+            raise ValueError(message)
+        if min(self.shape, default=0) < 0 or math.prod(self.shape) * bytes_each != len(self.data):
+            message = f"{len(self.data)} bytes are no tensor {self.dtype}{list(self.shape)}"
+            raise ValueError(message)
 
     @classmethod
     def of(cls, array: npt.NDArray[np.generic]) -> Tensor:

@@ -6,13 +6,11 @@ replaced atomically, so a reader sees the old table or the new one and never hal
 
 from __future__ import annotations
 
-import os
-import tempfile
 from pathlib import Path
 
 import msgspec
 
-from coppice import errors
+from coppice import errors, files
 
 SCHEMA = 1
 
@@ -54,6 +52,12 @@ class RoutingTable(msgspec.Struct, frozen=True, kw_only=True):
             raise ValueError(message)
 
 
+class _Schema(msgspec.Struct):
+    """Read first: a table of another schema may have other fields."""
+
+    schema: int = SCHEMA
+
+
 def load(path: Path) -> RoutingTable | None:
     """Read the table; `None` where there is none yet.
 
@@ -63,28 +67,19 @@ def load(path: Path) -> RoutingTable | None:
         The file is there but is not a routing table of a schema that this version knows.
     """
     try:
-        table = msgspec.json.decode(path.read_bytes(), type=RoutingTable)
+        content = path.read_bytes()
+        schema = msgspec.json.decode(content, type=_Schema).schema
+        if schema != SCHEMA:
+            message = f"{path} has schema {schema}, this version reads {SCHEMA}; upgrade Coppice"
+            raise errors.EnvironmentProblem(message)
+        return msgspec.json.decode(content, type=RoutingTable)
     except FileNotFoundError:
         return None
-    except (msgspec.MsgspecError, ValueError) as cause:
+    except msgspec.MsgspecError as cause:
         message = f"{path} is not a routing table ({cause}); remove it or restore it"
         raise errors.EnvironmentProblem(message) from cause
-    if table.schema != SCHEMA:
-        message = f"{path} has schema {table.schema}, this version reads {SCHEMA}; upgrade Coppice"
-        raise errors.EnvironmentProblem(message)
-    return table
 
 
 def save(path: Path, table: RoutingTable) -> None:
     """Replace the table on disk in one atomic step, durably."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=path.name, suffix=".tmp")
-    try:
-        with os.fdopen(handle, "wb") as stream:
-            stream.write(msgspec.json.format(msgspec.json.encode(table)) + b"\n")
-            stream.flush()
-            os.fsync(stream.fileno())
-        Path(temporary).replace(path)
-    except BaseException:
-        Path(temporary).unlink(missing_ok=True)
-        raise
+    files.replace(path, msgspec.json.format(msgspec.json.encode(table)) + b"\n")

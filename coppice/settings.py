@@ -10,11 +10,17 @@ from __future__ import annotations
 import os
 import tomllib
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, Self
 
 import pydantic
 from pydantic import Field
-from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
+from pydantic_settings import (
+    BaseSettings,
+    EnvSettingsSource,
+    PydanticBaseSettingsSource,
+    SettingsConfigDict,
+    SettingsError,
+)
 
 from coppice import errors, typos
 
@@ -174,6 +180,15 @@ class EvidenceSettings(Section):
     max_error_rate: float = Field(default=0.01, gt=0, lt=0.5)
     """Share of candidate failures (errors, timeouts) above which it is rolled back."""
 
+    @pydantic.model_validator(mode="after")
+    def _ordered(self) -> Self:
+        # Above it, a loss between the two margins could never be decided.
+        rollback = self.promote_margin if self.rollback_margin is None else self.rollback_margin
+        if rollback > self.promote_margin:
+            message = f"rollback_margin {rollback} must not exceed promote_margin"
+            raise ValueError(message)
+        return self
+
 
 class DriftSettings(Section):
     """When inputs or answers no longer look like the reference."""
@@ -304,7 +319,7 @@ class Settings(BaseSettings):
     @property
     def home(self) -> Path:
         """Folder of all local state, absolute."""
-        return (self.root / self.store.home).resolve()
+        return (self.root / self.store.home.expanduser()).resolve()
 
     @property
     def log_path(self) -> Path:
@@ -332,6 +347,10 @@ class Settings(BaseSettings):
     ) -> tuple[PydanticBaseSettingsSource, ...]:
         """Let the environment win over the file."""
         del settings_cls, dotenv_settings, file_secret_settings
+        if isinstance(env_settings, EnvSettingsSource):
+            # COPPICE_PROJECT is the folder that a server is started in, not the table [project].
+            nested = {name: v for name, v in env_settings.env_vars.items() if "__" in name}
+            env_settings.env_vars = nested
         return env_settings, init_settings
 
 
@@ -353,37 +372,26 @@ def load(folder: Path) -> Settings:
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as cause:
         message = f"{path} is not valid TOML: {cause}"
         raise errors.SettingsError(message) from cause
-    if "root" in tree:
-        message = f"{path}: `root` is the folder of the file and cannot be set in it"
-        raise errors.SettingsError(message)
     return from_tree(tree, root=folder.resolve(), origin=str(path))
 
 
 def from_tree(tree: dict[str, Any], *, root: Path, origin: str = FILE) -> Settings:
     """Build the settings from a parsed file; see `load`."""
+    # A leading underscore would reach pydantic's own parameters.
+    for key in [key for key in tree if key == "root" or key.startswith("_")]:
+        message = f"{origin}: {key!r} cannot be set in the file; remove it"
+        raise errors.SettingsError(message)
     try:
         return Settings(root=root, **tree)
     except pydantic.ValidationError as cause:
         findings = "\n".join(f"  {typos.explain(error, Settings)}" for error in cause.errors())
         message = f"{origin} (or a COPPICE_ variable) is not valid:\n{findings}"
         raise errors.SettingsError(message) from cause
+    except SettingsError as cause:
+        message = f"a COPPICE_ variable is not valid: {cause}; write lists as JSON: [0.1, 0.5]"
+        raise errors.SettingsError(message) from cause
 
 
 def environment_typos() -> list[str]:
     """Name every COPPICE_ variable that no setting reads, with the nearest one that exists."""
-    known = {name.upper() for name in _environment_names()}
-    unknown = [
-        name
-        for name in sorted(os.environ)
-        if name.startswith("COPPICE_") and "__" in name and name.upper() not in known
-    ]
-    return [f"{name} is not a setting{typos.nearest(name, known)}" for name in unknown]
-
-
-def _environment_names() -> list[str]:
-    return [
-        f"COPPICE_{section}__{field}"
-        for section, info in Settings.model_fields.items()
-        if isinstance(info.annotation, type) and issubclass(info.annotation, Section)
-        for field in info.annotation.model_fields
-    ]
+    return typos.variables(sorted(os.environ), Settings, free="COPPICE_EVENTS__CAPTURE__")

@@ -35,13 +35,16 @@ def configure(plane: str, *, json: bool | None = None) -> None:
         Force one form; by default JSON wherever standard error is not a terminal.
     """
     as_json = not sys.stderr.isatty() if json is None else json
+    renderers: list[structlog.typing.Processor] = [structlog.dev.ConsoleRenderer()]
+    if as_json:
+        # The console renderer formats exceptions by itself.
+        renderers = [structlog.processors.format_exc_info, structlog.processors.JSONRenderer()]
     structlog.configure(
         processors=[
             structlog.contextvars.merge_contextvars,
             structlog.processors.add_log_level,
             structlog.processors.TimeStamper(fmt="iso", utc=True),
-            structlog.processors.format_exc_info,
-            structlog.processors.JSONRenderer() if as_json else structlog.dev.ConsoleRenderer(),
+            *renderers,
         ],
         wrapper_class=structlog.make_filtering_bound_logger(logging.INFO),
         logger_factory=structlog.PrintLoggerFactory(sys.stderr),

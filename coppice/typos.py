@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+from collections.abc import Sequence
 from typing import Any
 
 import pydantic
@@ -18,11 +19,45 @@ def nearest(key: str, known: set[str]) -> str:
     return f"; did you mean {close[0]!r}?" if close else f"; known: {', '.join(sorted(known))}"
 
 
+def variables(names: Sequence[str], tree: type[pydantic.BaseModel], *, free: str) -> list[str]:
+    """Explain each environment variable that looks like a setting and is none.
+
+    Parameters
+    ----------
+    names
+        Names of variables that are set. Only those with two underscores are judged, and those that
+        would be a setting if one of their underscores were two.
+    tree
+        The settings, with one level of sections.
+    free
+        Prefix behind which the user chooses the names.
+    """
+    known = {
+        f"COPPICE_{section}__{field}".upper()
+        for section, info in tree.model_fields.items()
+        if isinstance(info.annotation, type) and issubclass(info.annotation, pydantic.BaseModel)
+        for field in info.annotation.model_fields
+    }
+    flat = {name.replace("__", "_") for name in known}
+    unknown = [
+        name
+        for name in names
+        if name.upper().startswith("COPPICE_")
+        and ("__" in name or name.upper() in flat)
+        and name.upper() not in known
+        and not name.upper().startswith(free)
+    ]
+    return [f"{name} is not a setting{nearest(name.upper(), known)}" for name in unknown]
+
+
 def explain(error: Any, tree: type[pydantic.BaseModel]) -> str:
     """Put one finding of pydantic into a sentence that names the key from the top."""
     place = ".".join(str(part) for part in error["loc"])
+    if error["type"] == "missing":
+        return f"{place}: is missing and has no default"
     if error["type"] != "extra_forbidden":
-        return f"{place}: {error['msg']} (got {error['input']!r})"
+        got = "a secret" if "secret" in place else repr(error["input"])[:80]
+        return f"{place}: {error['msg']} (got {got})"
     *parents, key = error["loc"]
     model: Any = tree
     for parent in parents:

@@ -19,14 +19,12 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import importlib.metadata
-import os
-import tempfile
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import msgspec
 
-from coppice import artifact, errors, telemetry
+from coppice import artifact, errors, files, telemetry
 from coppice.registry import base, shelf
 
 SCHEMA = 1
@@ -56,7 +54,7 @@ class BentoRegistry:
         """Copy a verified artifact into the store and return its tag; see `base.Registry.add`."""
         tag = shelf.add(self._models, self._home / "staging", folder, finish=_describe)
         name, _, newest = self.tags(artifact.read_manifest(folder).name)[0].partition(":")
-        _replace(self._models / name / "latest", newest.encode())
+        files.replace(self._models / name / "latest", newest.encode())
         return tag
 
     def path(self, tag: str) -> Path:
@@ -85,7 +83,7 @@ class BentoRegistry:
             full = shelf.full_tags(self._models, name, aliases, now)
             names = {**state.names, name: shelf.moved(now, full)}
             content = msgspec.json.format(msgspec.json.encode(_Aliases(names=names)))
-            _replace(self._home / "aliases.json", content + b"\n")
+            files.replace(self._home / "aliases.json", content + b"\n")
 
     def _read(self) -> _Aliases:
         path = self._home / "aliases.json"
@@ -135,17 +133,3 @@ def _describe(folder: Path, tag: str) -> None:
         api_version="v1",
     )
     Model(Tag.from_str(tag), folder, info, internal=True).flush()
-
-
-def _replace(path: Path, content: bytes) -> None:
-    """Replace a file in one atomic step, durably."""
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=path.name, suffix=".tmp")
-    try:
-        with os.fdopen(handle, "wb") as stream:
-            stream.write(content)
-            stream.flush()
-            os.fsync(stream.fileno())
-        Path(temporary).replace(path)
-    except BaseException:
-        Path(temporary).unlink(missing_ok=True)
-        raise
