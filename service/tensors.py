@@ -173,7 +173,7 @@ def from_json(name: str, kind: str, shape: Sequence[int], data: msgspec.Raw) -> 
 def _from_lists(nested: Any, dtype: np.dtype[Any]) -> Array:
     array: npt.NDArray[Any] = np.array(nested, dtype=dtype)
     if dtype.kind == "O":
-        array.flat = [text.encode() for text in array.flat]
+        array.reshape(-1)[:] = [text.encode() for text in array.flat]
     return array
 
 

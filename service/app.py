@@ -1,0 +1,191 @@
+"""The BentoML service: the front door, the typed `/predict`, and the life of the data plane.
+
+Called by `bentoml serve service.app:Coppice` (see `service.serve`); finds its project through the
+environment variable COPPICE_PROJECT. BentoML keeps its pages, health endpoints, `/metrics`, workers
+and bentos; the data path passes in front of it, because its typed API costs seventeen times more
+per request than the rest of the way.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+from pathlib import Path
+from typing import Any, cast
+
+import bentoml
+import numpy as np
+import structlog
+from _bentoml_sdk import Service
+from starlette import responses
+
+from coppice import artifact, errors, settings, telemetry
+from service import admission, compose, engine, front, http, recorder
+
+PROJECT = "COPPICE_PROJECT"
+ORPHAN_SECONDS = 0.5
+
+_LOG = structlog.get_logger()
+
+
+class Typed:
+    """Coppice: pruned models, kept healthy in production.
+
+    POST `/predict` with inputs by name. The data path of programs is `/v2`, the Open Inference
+    Protocol; labels go to `/feedback`.
+    """
+
+    bento_service: FrontDoor
+    """Set by BentoML on each instance."""
+
+    @bentoml.on_startup
+    async def open(self) -> None:
+        """Open the data plane on the worker's event loop."""
+        telemetry.silence()
+        telemetry.configure("service")
+        tree = settings.load(Path(os.environ.get(PROJECT, ".")))
+        self.bento_service.open(tree)
+
+    @bentoml.on_shutdown
+    async def close(self) -> None:
+        """Drain: commit everything that was asked."""
+        self.bento_service.close()
+
+    async def __is_ready__(self) -> bool:
+        """Say whether requests are answered; shown by BentoML's `/readyz`."""
+        plane = self.bento_service.plane
+        return plane is not None and plane.ready
+
+    @bentoml.api(route="/predict")
+    async def predict(
+        self,
+        inputs: dict[str, Any],
+        request_id: str = "",
+        key: str = "",
+        slices: dict[str, str] | None = None,
+    ) -> dict[str, Any]:
+        """Answer rows given as nested lists by input name.
+
+        Parameters
+        ----------
+        inputs
+            For each input its rows, e.g. `{"x": [[0.1, 0.2], [0.3, 0.4]]}`.
+        request_id
+            Under which the answer is stored and feedback is given; one is made where none is sent.
+        key
+            The routing key: the same key stays on the same lane.
+        slices
+            Names of the subsets that the request belongs to, e.g. `{"pen": "ink"}`.
+        """
+        try:
+            served = await self._engine().infer(self._query(inputs, request_id, key, slices))
+        except errors.CoppiceError as cause:
+            refused = http.as_error(cause)
+            plain = {name.decode(): value.decode() for name, value in refused.headers}
+            response = responses.Response(refused.body, refused.status, plain)
+            # BentoML passes a response on as it is; its own errors would hide the text.
+            return cast("dict[str, Any]", response)
+        return _friendly(served)
+
+    def _engine(self) -> engine.Engine:
+        if self.bento_service.plane is None:
+            raise errors.NotReady
+        return self.bento_service.plane.engine
+
+    def _query(
+        self, inputs: dict[str, Any], request_id: str, key: str, slices: dict[str, str] | None
+    ) -> admission.Query:
+        plane = self.bento_service.plane
+        if plane is None:
+            raise errors.NotReady
+        manifest = plane.switchboard.in_force().champion.manifest
+        claims = admission.Claims(request_id or None, key or None, slices)
+        return admission.admit({}, claims, as_arrays(inputs, manifest))
+
+
+def as_arrays(inputs: dict[str, Any], manifest: artifact.Manifest) -> dict[str, Any]:
+    """Turn nested lists into arrays of the dtypes that the model takes.
+
+    Raises
+    ------
+    RequestError
+        A list is ragged, or an element is no number of that dtype.
+    """
+    dtypes = {spec.name: spec.dtype for spec in manifest.inputs}
+    found: dict[str, Any] = {}
+    for name, rows in inputs.items():
+        try:
+            with np.errstate(over="ignore"):
+                array = np.asarray(rows)
+                found[name] = array.astype(dtypes.get(name, array.dtype), casting="same_kind")
+        except (ValueError, TypeError, OverflowError) as cause:
+            try:
+                found[name] = _exact(rows, dtypes[name])
+            except (KeyError, ValueError, TypeError, OverflowError):
+                message = f"input {name!r} does not become {dtypes.get(name)}: {cause}"
+                raise errors.RequestError(message) from cause
+    return found
+
+
+def _exact(rows: Any, dtype: str) -> Any:
+    """Convert where nothing is lost, e.g. JSON's integers to float32."""
+    array = np.asarray(rows)
+    if array.dtype.kind not in "iub":
+        message = f"elements are {array.dtype}, expected {dtype}"
+        raise TypeError(message)
+    exact = array.astype(dtype)
+    if not np.array_equal(exact, array):
+        message = f"an element does not fit {dtype}"
+        raise ValueError(message)
+    return exact
+
+
+def _friendly(served: engine.Served) -> dict[str, Any]:
+    answer: dict[str, Any] = {
+        "request_id": served.request_id,
+        "version": served.version.tag,
+        "lane": served.lane,
+        "scores": served.scores.tolist(),
+    }
+    if served.label is not None:
+        classes = served.version.manifest.classes
+        answer["label"] = served.label.tolist()
+        answer["class"] = [classes[index] for index in served.label]
+    return answer
+
+
+class FrontDoor(Service[Typed]):
+    """BentoML's service with our data path in front of its application."""
+
+    plane: compose.Plane | None = None
+    _orphan_guard: asyncio.Task[None] | None = None
+
+    def to_asgi(self, is_main: bool = True) -> Any:  # noqa: FBT001, FBT002 - BentoML's signature
+        """Return the application that a worker serves."""
+        return front.Front(super().to_asgi(is_main=is_main), lambda: self.plane)
+
+    def open(self, tree: settings.Settings) -> None:
+        """Open the data plane; called on the event loop of a worker."""
+        loop = asyncio.get_running_loop()
+        self.plane = compose.Plane(tree, loop=loop, metrics=recorder.Recorder())
+        self._orphan_guard = loop.create_task(_end_with(os.getppid()))
+
+    def close(self) -> None:
+        """Drain the data plane."""
+        if self._orphan_guard is not None:
+            self._orphan_guard.cancel()
+        if self.plane is not None:
+            self.plane.close()
+            self.plane = None
+
+
+async def _end_with(parent: int) -> None:
+    """Drain once the process that started this one is gone, else its port would stay taken."""
+    while os.getppid() == parent:
+        await asyncio.sleep(ORPHAN_SECONDS)
+    _LOG.warning("the process that started this worker is gone; draining")
+    os.kill(os.getpid(), signal.SIGTERM)
+
+
+Coppice = FrontDoor(config={"workers": 1}, inner=Typed, name="coppice")

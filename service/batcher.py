@@ -1,0 +1,216 @@
+"""Micro-batches: one thread per version answers what waits, together where several wait.
+
+A batch forms only from requests that are waiting already while the model is busy; nothing ever
+waits for a timer. Called by the event loop (`submit`), gives back `asyncio` futures.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import collections
+import queue
+import threading
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, NamedTuple, TypeAlias
+
+import numpy as np
+import structlog
+
+from coppice import errors, runtime
+from service import recorder, tensors
+
+Inputs: TypeAlias = Mapping[str, tensors.Array]
+Predict: TypeAlias = Callable[[Inputs], runtime.Answers]
+
+_LOG = structlog.get_logger()
+
+
+class Job(NamedTuple):
+    """A request that waits: its inputs, how many rows they have, and who is told the answer."""
+
+    inputs: Inputs
+    rows: int
+    future: asyncio.Future[runtime.Answers]
+
+
+class Limits(NamedTuple):
+    """How many rows run together, and how many requests may wait."""
+
+    rows: int
+    queue: int
+
+
+class Batcher:
+    """Runs one version's model on a thread of its own.
+
+    Parameters
+    ----------
+    predict
+        Answers a batch; called on the batcher's thread only.
+    limits
+        Bounds of a batch and of the queue.
+    loop
+        The event loop that the futures belong to.
+    metrics
+        Counts batches.
+    """
+
+    def __init__(
+        self,
+        predict: Predict,
+        *,
+        limits: Limits,
+        loop: asyncio.AbstractEventLoop,
+        metrics: recorder.Recorder,
+    ) -> None:
+        self._predict = predict
+        self._limits = limits
+        self._loop = loop
+        self._metrics = metrics
+        self._waiting: queue.SimpleQueue[Job | None] = queue.SimpleQueue()
+        self._held: Job | None = None
+        self._closed = False
+        self._thread = threading.Thread(target=self._work, name="batcher", daemon=True)
+        self._thread.start()
+
+    def submit(self, inputs: Inputs, rows: int) -> asyncio.Future[runtime.Answers]:
+        """Queue a request; call it on the event loop.
+
+        Raises
+        ------
+        Overloaded
+            As many requests wait as may.
+        NotReady
+            The version was closed.
+        """
+        if self._closed:
+            message = "this version was just replaced; send the request again"
+            raise errors.NotReady(message)
+        if self._waiting.qsize() >= self._limits.queue:
+            raise errors.Overloaded
+        future = self._loop.create_future()
+        self._waiting.put(Job(inputs, rows, future))
+        return future
+
+    def close(self) -> None:
+        """Take nothing more; what waits is still answered, then the thread ends."""
+        if not self._closed:
+            self._closed = True
+            self._waiting.put(None)
+
+    def join(self, seconds: float) -> None:
+        """Wait for the thread to end."""
+        self._thread.join(seconds)
+
+    def _work(self) -> None:
+        while (first := self._held or self._waiting.get()) is not None:
+            self._held = None
+            batch = self._gather(first)
+            if batch:
+                self._run(batch)
+
+    def _gather(self, first: Job) -> list[Job]:
+        """Add what waits to the first job, up to the limit; abandoned requests are left out."""
+        batch = [] if first.future.done() else [first]
+        rows = first.rows
+        while rows < self._limits.rows:
+            try:
+                job = self._waiting.get_nowait()
+            except queue.Empty:
+                break
+            if job is None:
+                self._waiting.put(None)  # the end comes after what was asked before it
+                break
+            if rows + job.rows > self._limits.rows:
+                self._held = job
+                break
+            if not job.future.done():
+                batch.append(job)
+                rows += job.rows
+        return batch
+
+    def _run(self, batch: Sequence[Job]) -> None:
+        try:
+            answers = self._predict(_together(batch))
+        except Exception as cause:  # noqa: BLE001 - a model may raise anything
+            if len(batch) > 1:
+                # One request must not fail the others that happened to wait beside it.
+                for job in batch:
+                    self._run([job])
+                return
+            _LOG.warning("model failed", error=repr(cause))
+            self._metrics.turn_failed("batcher")
+            self._tell(_fail, batch, cause)
+        else:
+            self._metrics.batch(len(answers.scores))
+            self._tell(_settle, batch, answers)
+
+    def _tell(self, settle: Callable[..., None], batch: Sequence[Job], outcome: Any) -> None:
+        try:
+            self._loop.call_soon_threadsafe(settle, batch, outcome)
+        except RuntimeError:
+            _LOG.warning("the server stopped before an answer was ready", requests=len(batch))
+
+
+def _together(batch: Sequence[Job]) -> Inputs:
+    if len(batch) == 1:
+        return batch[0].inputs
+    names = batch[0].inputs
+    return {name: np.concatenate([job.inputs[name] for job in batch]) for name in names}
+
+
+def _settle(batch: Sequence[Job], answers: runtime.Answers) -> None:
+    if len(batch) == 1:
+        if not batch[0].future.done():
+            batch[0].future.set_result(answers)
+        return
+    start = 0
+    for job in batch:
+        rows = slice(start, start + job.rows)
+        start += job.rows
+        if not job.future.done():
+            job.future.set_result(runtime.Answers(answers.scores[rows], answers.features[rows]))
+
+
+def _fail(batch: Sequence[Job], cause: Exception) -> None:
+    for job in batch:
+        if not job.future.done():
+            job.future.set_exception(cause)
+
+
+class Deadlines:
+    """Ends futures that take too long, with one timer for all of them.
+
+    Cheaper than a timer per request, at the price of being up to a twentieth late.
+
+    Parameters
+    ----------
+    loop
+        The event loop that the futures belong to.
+    seconds
+        How long each may take.
+    """
+
+    def __init__(self, loop: asyncio.AbstractEventLoop, seconds: float) -> None:
+        self._loop = loop
+        self._seconds = seconds
+        self._watched: collections.deque[tuple[float, asyncio.Future[Any]]] = collections.deque()
+        self._timer: asyncio.TimerHandle | None = None
+
+    def watch(self, future: asyncio.Future[Any]) -> None:
+        """End this future with `TimeoutError` unless it is done in time."""
+        self._watched.append((self._loop.time() + self._seconds, future))
+        if self._timer is None:
+            self._timer = self._loop.call_later(self._seconds / 20, self._sweep)
+
+    def _sweep(self) -> None:
+        now = self._loop.time()
+        while self._watched:
+            due, future = self._watched[0]
+            if not future.done():
+                if due > now:
+                    break
+                future.set_exception(TimeoutError(f"no answer within {self._seconds:g} s"))
+            self._watched.popleft()
+        again = bool(self._watched)
+        self._timer = self._loop.call_later(self._seconds / 20, self._sweep) if again else None

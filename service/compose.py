@@ -1,0 +1,92 @@
+"""The data plane, put together: log, registry, lanes, outbox, engine, feedback.
+
+Opened inside a worker process on its event loop, closed when that process drains.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import secrets
+from typing import TYPE_CHECKING
+
+import structlog
+
+from coppice import clock, eventlog, registry, settings
+from service import batcher, engine, feedback, lanes, outbox, recorder
+
+if TYPE_CHECKING:
+    from coppice.eventlog.memory import MemoryLog
+    from coppice.eventlog.sqlite import SqliteLog
+
+_LOG = structlog.get_logger()
+
+DRAIN_SECONDS = 20.0
+
+
+class Plane:
+    """Everything that answers, in one worker process.
+
+    Parameters
+    ----------
+    tree
+        The settings.
+    loop
+        The worker's event loop.
+    metrics
+        The worker's recorder.
+
+    Raises
+    ------
+    EventLogError
+        The log cannot be opened.
+    """
+
+    def __init__(
+        self,
+        tree: settings.Settings,
+        *,
+        loop: asyncio.AbstractEventLoop,
+        metrics: recorder.Recorder,
+    ) -> None:
+        self.tree = tree
+        self.metrics = metrics
+        self.log: SqliteLog | MemoryLog = eventlog.open_log(tree)
+        time = clock.SystemClock()
+        store = registry.open_registry(tree)
+        serve = tree.serve
+        limits = batcher.Limits(serve.max_batch_rows, serve.max_queue)
+        loader = lanes.Loader(
+            store, limits=limits, threads=serve.threads, loop=loop, metrics=metrics
+        )
+        self.switchboard = lanes.Switchboard(
+            tree, registry=store, load=loader, loop=loop, metrics=metrics, time=time
+        )
+        self.outbox = outbox.Outbox(
+            self.log, loop=loop, metrics=metrics, time=time, limit=4 * serve.max_queue
+        )
+        source = f"coppice/service/{os.getpid()}-{secrets.token_hex(4)}"
+        self.engine = engine.Engine(
+            engine.Parts(
+                tree, self.switchboard, self.outbox, metrics, clock=time, loop=loop, source=source
+            )
+        )
+        secret = serve.routing_key_secret.get_secret_value()
+        self.feedback = feedback.Desk(
+            feedback.Parts(self.log, self.outbox, self.switchboard, time, source, secret)
+        )
+        self.switchboard.start()
+
+    @property
+    def ready(self) -> bool:
+        """Whether requests are answered: a champion is in memory and the log is written."""
+        return self.switchboard.lanes is not None and self.outbox.alive
+
+    def close(self) -> None:
+        """Commit all that was acknowledged or will be, then let go of everything."""
+        self.switchboard.close()
+        self.engine.close()
+        self.feedback.close()
+        self.outbox.close(DRAIN_SECONDS)
+        self.log.close()
+        _LOG.info("drained")

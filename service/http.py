@@ -1,0 +1,133 @@
+"""HTTP as far as the data path needs it: read a bounded body, write a response.
+
+Raw ASGI, because every layer between the socket and the engine costs more than the model.
+"""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Awaitable, Callable, Mapping, MutableMapping
+from typing import Any, NamedTuple, TypeAlias
+
+import msgspec
+
+from coppice import errors
+
+Scope: TypeAlias = MutableMapping[str, Any]
+Message: TypeAlias = MutableMapping[str, Any]
+Receive: TypeAlias = Callable[[], Awaitable[Message]]
+Send: TypeAlias = Callable[[Message], Awaitable[None]]
+App: TypeAlias = Callable[[Scope, Receive, Send], Awaitable[None]]
+Headers: TypeAlias = Mapping[bytes, bytes]
+
+JSON = (b"content-type", b"application/json")
+BINARY = (b"content-type", b"application/octet-stream")
+
+_ENCODER = msgspec.json.Encoder()
+
+
+class Response(NamedTuple):
+    """A response, whole."""
+
+    status: int
+    body: bytes
+    headers: tuple[tuple[bytes, bytes], ...] = (JSON,)
+
+
+class ClientGone(Exception):
+    """The client hung up before its request was whole; there is nobody to answer."""
+
+
+def as_json(content: Any, status: int = 200) -> Response:
+    """Return a response with a JSON body."""
+    return Response(status, _ENCODER.encode(content))
+
+
+def as_error(cause: errors.CoppiceError) -> Response:
+    """Return the response that an error asks for: its text, and when to come again.
+
+    >>> as_error(errors.RequestError("no such input"))[:2]
+    (400, b'{"error":"no such input"}')
+    """
+    headers: tuple[tuple[bytes, bytes], ...] = (JSON,)
+    if cause.http_status in {429, 503, 507}:
+        headers = (*headers, (b"retry-after", b"1"))
+    if cause.http_status == 413:
+        # What was not read yet must not be taken for the next request.
+        headers = (*headers, (b"connection", b"close"))
+    return Response(cause.http_status, _ENCODER.encode({"error": str(cause)}), headers)
+
+
+async def read_body(receive: Receive, headers: Headers, limit: int) -> bytes:
+    """Read a request's body, at most `limit` bytes of it, and undo its compression.
+
+    Raises
+    ------
+    BodyTooLarge
+        It is larger, as announced, as read so far, or once decompressed.
+    RequestError
+        Its compression is unknown or broken.
+    ClientGone
+        The client hung up.
+    """
+    announced = headers.get(b"content-length", b"0")
+    if announced.isdigit() and int(announced[:20]) > limit:
+        raise errors.BodyTooLarge
+    parts: list[bytes] = []
+    size, more = 0, True
+    while more:
+        message = await receive()
+        if message["type"] == "http.disconnect":
+            raise ClientGone
+        parts.append(message.get("body", b""))
+        size += len(parts[-1])
+        if size > limit:
+            raise errors.BodyTooLarge
+        more = message.get("more_body", False)
+    body = parts[0] if len(parts) == 1 else b"".join(parts)
+    encoding = headers.get(b"content-encoding")
+    return body if encoding is None else _decompress(body, encoding, limit)
+
+
+def _decompress(body: bytes, encoding: bytes, limit: int) -> bytes:
+    if encoding not in {b"gzip", b"deflate"}:
+        message = f"Content-Encoding {encoding.decode('latin-1')[:40]!r} is not gzip or deflate"
+        raise errors.RequestError(message)
+    # 32 added to the window lets zlib tell gzip from deflate by the header.
+    stream = zlib.decompressobj(wbits=zlib.MAX_WBITS | 32)
+    try:
+        whole = stream.decompress(body, limit + 1)
+    except zlib.error as cause:
+        message = f"the body does not decompress: {cause}"
+        raise errors.RequestError(message) from cause
+    if len(whole) > limit:
+        raise errors.BodyTooLarge
+    if not stream.eof:
+        message = "the compressed body ends too early"
+        raise errors.RequestError(message)
+    return whole
+
+
+async def respond(send: Send, response: Response) -> None:
+    """Send a whole response."""
+    length = (b"content-length", str(len(response.body)).encode())
+    await send(
+        {
+            "type": "http.response.start",
+            "status": response.status,
+            "headers": [*response.headers, length],
+        }
+    )
+    await send({"type": "http.response.body", "body": response.body})
+
+
+def replay(body: bytes, receive: Receive) -> Receive:
+    """Return a `receive` that gives a body already read, then goes on with the real one."""
+    pending = [body]
+
+    async def again() -> Message:
+        if pending:
+            return {"type": "http.request", "body": pending.pop(), "more_body": False}
+        return await receive()
+
+    return again

@@ -1,0 +1,401 @@
+"""Versions in memory, and which of them serve: load, warm, check, then flip.
+
+A thread watches the routing table. When it changes, whatever is missing is loaded, warmed and
+checked in the background; then, in one step on the event loop, the new lanes are in force and
+versions that are no longer named are closed behind their last answer. No request is dropped.
+
+What cannot be loaded never takes traffic. A broken champion leaves the old lanes in force; a broken
+candidate or parent leaves its own place empty, and the requests drawn for it say so in the log.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, NamedTuple, Protocol
+
+import numpy as np
+import structlog
+
+from coppice import artifact, clock, errors, records, routing, runtime, settings
+from coppice.registry import base
+from service import batcher, recorder
+
+POLL_SECONDS = 0.2
+RETRY_SECONDS = 2.0
+"""Pause before something that could not be loaded, or is not there yet, is tried again."""
+
+TOLERANCE = 1e-3
+"""Largest difference of a row's scores answered alone and in a batch."""
+
+_LOG = structlog.get_logger()
+
+
+class Version:
+    """One version in memory: its runtime, and the batcher that answers for it."""
+
+    def __init__(self, loaded: runtime.Runtime, answering: batcher.Batcher) -> None:
+        self.tag = loaded.tag
+        self.manifest = loaded.manifest
+        self.runtime = loaded
+        self.batcher = answering
+        self.task = loaded.manifest.task
+        self.closed = False
+
+    def close(self) -> None:
+        """Take no more requests; what waits is still answered."""
+        self.closed = True
+        self.batcher.close()
+
+
+class Lanes(NamedTuple):
+    """The lanes in force: a routing table, and the versions that it names as far as they load."""
+
+    table: routing.RoutingTable
+    champion: Version
+    candidate: Version | None = None
+    parent: Version | None = None
+    previous: Version | None = None
+
+    def versions(self) -> dict[str, Version]:
+        """Return the loaded versions by part."""
+        parts = ("champion", "candidate", "parent", "previous")
+        found = {part: getattr(self, part) for part in parts}
+        return {part: version for part, version in found.items() if version is not None}
+
+    def lane_of(self, name: str) -> records.Lane | None:
+        """Return the lane of a version, given its tag or id; `None` where it has none."""
+        table = self.table
+        if name in {table.champion, _id(table.champion)}:
+            return "stable"
+        if table.candidate is not None and name in {table.candidate, _id(table.candidate)}:
+            return "canary"
+        return None
+
+
+def _id(tag: str) -> str:
+    return tag.partition(":")[2]
+
+
+class CrashGuard:
+    """Shuts the canary lane after so many failures of the candidate in a row.
+
+    >>> guard = CrashGuard(limit=2)
+    >>> guard.failed("m:2"), guard.failed("m:2"), guard.open("m:2"), guard.open("m:3")
+    (False, True, False, True)
+    """
+
+    def __init__(self, limit: int) -> None:
+        self._limit = limit
+        self._tag: str | None = None
+        self._failures = 0
+
+    def failed(self, tag: str) -> bool:
+        """Note a failure; `True` when it is the one that shuts the lane."""
+        self._failures = self._failures + 1 if tag == self._tag else 1
+        self._tag = tag
+        return self._failures == self._limit
+
+    def succeeded(self, tag: str) -> None:
+        """Note an answer."""
+        if tag == self._tag and self._failures < self._limit:
+            self._failures = 0
+
+    def open(self, tag: str) -> bool:
+        """Say whether this candidate may answer."""
+        return tag != self._tag or self._failures < self._limit
+
+    def renew(self, tag: str | None) -> None:
+        """Forget a candidate once it is no longer in the routing table."""
+        if tag != self._tag:
+            self._tag, self._failures = None, 0
+
+
+class Load(Protocol):
+    """Brings a version into memory, ready to answer."""
+
+    def __call__(self, tag: str) -> Version:
+        """Return the version of this tag.
+
+        Raises
+        ------
+        CoppiceError
+            It cannot be loaded, or does not answer as it should.
+        """
+        ...
+
+
+class Loader:
+    """Loads versions out of the registry: verified, warmed and checked.
+
+    Parameters
+    ----------
+    registry
+        Where versions are.
+    limits
+        The bounds of each version's batcher.
+    threads
+        ONNX Runtime threads per version.
+    loop
+        The event loop that awaits answers.
+    metrics
+        Counts batches.
+    """
+
+    def __init__(
+        self,
+        registry: base.Registry,
+        *,
+        limits: batcher.Limits,
+        threads: int,
+        loop: asyncio.AbstractEventLoop,
+        metrics: recorder.Recorder,
+    ) -> None:
+        self._registry = registry
+        self._limits = limits
+        self._threads = threads
+        self._loop = loop
+        self._metrics = metrics
+
+    def __call__(self, tag: str) -> Version:
+        """Load, warm and check a version."""
+        loaded = runtime.Runtime(self._registry.path(tag), threads=self._threads, expected_tag=tag)
+        loaded.warm_up()
+        check_parity(loaded)
+        answering = batcher.Batcher(
+            loaded.predict, limits=self._limits, loop=self._loop, metrics=self._metrics
+        )
+        return Version(loaded, answering)
+
+
+def check_parity(loaded: runtime.Runtime, rows: int = 4, seed: int = 0) -> None:
+    """Check that a row gets one answer, alone or in a batch.
+
+    The runtime itself checks shape and finiteness of each answer.
+
+    Raises
+    ------
+    ArtifactError
+        It gets two.
+    """
+    probe = _probe(loaded.manifest, rows, seed)
+    together = loaded.predict(probe).scores
+    alone = [
+        loaded.predict({name: array[row : row + 1] for name, array in probe.items()}).scores
+        for row in range(rows)
+    ]
+    if not np.allclose(np.concatenate(alone), together, rtol=TOLERANCE, atol=TOLERANCE):
+        message = f"{loaded.tag} answers a row differently alone and in a batch; pack it again"
+        raise errors.ArtifactError(message)
+
+
+def _probe(manifest: artifact.Manifest, rows: int, seed: int) -> dict[str, Any]:
+    draw = np.random.default_rng(seed)
+    return {
+        # Small numbers are inside of nearly every input's range, and valid as indices.
+        spec.name: draw.integers(0, 2, size=(rows, *spec.shape)).astype(spec.dtype)
+        for spec in manifest.inputs
+    }
+
+
+class Switchboard:
+    """Keeps the lanes in step with the routing table.
+
+    Parameters
+    ----------
+    tree
+        The settings.
+    registry
+        Where aliases stand in for a routing table as long as there is none.
+    load
+        Brings versions into memory.
+    loop
+        The event loop on which lanes are flipped.
+    metrics
+        Shows generation and versions.
+    time
+        The clock.
+    """
+
+    def __init__(
+        self,
+        tree: settings.Settings,
+        *,
+        registry: base.Registry,
+        load: Load,
+        loop: asyncio.AbstractEventLoop,
+        metrics: recorder.Recorder,
+        time: clock.Clock,
+    ) -> None:
+        self._clock = time
+        self._model = tree.project.name
+        self._path = tree.routing_path
+        self._registry = registry
+        self._load = load
+        self._loop = loop
+        self._metrics = metrics
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._watch, name="lanes", daemon=True)
+        self._seen: object = self  # no file's stamp
+        self._retry_at = 0.0
+        self.lanes: Lanes | None = None
+        self.broken: dict[str, str] = {}
+        """Why a version that the routing table names is not in memory, by tag."""
+        self.guard = CrashGuard(tree.serve.crash_guard)
+
+    def start(self) -> None:
+        """Begin to watch."""
+        self._thread.start()
+
+    def close(self) -> None:
+        """Stop watching, and close every version behind what waits for it."""
+        self._stop.set()
+        self._thread.join(timeout=10.0)
+        loaded = self.lanes.versions().values() if self.lanes else ()
+        for version in set(loaded):
+            version.close()
+            version.batcher.join(10.0)
+
+    def in_force(self) -> Lanes:
+        """Return the lanes in force.
+
+        Raises
+        ------
+        NotReady
+            There are none yet.
+        """
+        if self.lanes is None:
+            reasons = "; ".join(f"{tag}: {reason}" for tag, reason in self.broken.items())
+            message = f"{self._model!r} has no champion in memory: {reasons or 'still loading'}"
+            raise errors.NotReady(message)
+        return self.lanes
+
+    def open(self) -> bool:
+        """Say whether the canary lane may answer."""
+        lanes = self.lanes
+        candidate = lanes.table.candidate if lanes else None
+        return candidate is not None and self.guard.open(candidate)
+
+    def candidate_failed(self, tag: str) -> None:
+        """Note that the candidate did not answer a request."""
+        if self.guard.failed(tag):
+            _LOG.error("canary lane shut: the candidate failed too often in a row", version=tag)
+            self._metrics.canary_shut(shut=True)
+
+    def _watch(self) -> None:
+        while True:
+            try:
+                self.turn()
+            except Exception as cause:  # noqa: BLE001 - the loop must go on
+                _LOG.warning("routing table not taken over", error=str(cause) or repr(cause))
+                self._metrics.load_failed()
+            if self._stop.wait(POLL_SECONDS):
+                return
+
+    def turn(self) -> None:
+        """Take over the routing table if it changed, or if something was broken or missing.
+
+        Raises
+        ------
+        EnvironmentProblem
+            The file is not a routing table, or is another model's.
+        ArtifactError
+            The champion cannot be loaded; the old lanes stay in force.
+        """
+        stamp = _stamp(self._path)
+        incomplete = bool(self.broken) or self.lanes is None or stamp is None
+        now = self._clock.monotonic()
+        if stamp == self._seen and not (incomplete and now >= self._retry_at):
+            return
+        self._seen, self._retry_at = stamp, now + RETRY_SECONDS
+        table = routing.load(self._path) or self._implied()
+        if table is None:
+            self.broken = {self._model: "there is no accepted version yet; run `coppice prune`"}
+            return
+        self._check(table)
+        if self.lanes is None or table.generation >= self.lanes.table.generation:
+            self._take_over(table)
+
+    def _check(self, table: routing.RoutingTable) -> None:
+        if table.model != self._model:
+            message = f"{self._path} routes {table.model!r}, but this server is {self._model!r}'s"
+            raise errors.EnvironmentProblem(message)
+
+    def _implied(self) -> routing.RoutingTable | None:
+        """Route by the registry's aliases while no rollout has written a table yet."""
+        aliases = self._registry.aliases(self._model)
+        champion = aliases.get("champion")
+        if champion is None:
+            return None
+        return routing.RoutingTable(model=self._model, champion=champion)
+
+    def _take_over(self, table: routing.RoutingTable) -> None:
+        old = {v.tag: v for v in (self.lanes.versions().values() if self.lanes else ())}
+        broken: dict[str, str] = {}
+        fresh: list[Version] = []
+
+        def take(tag: str | None) -> Version | None:
+            known = {**old, **{version.tag: version for version in fresh}}
+            if tag is None or tag in known:
+                return known.get(tag or "")
+            try:
+                fresh.append(self._load(tag))
+            except errors.CoppiceError as cause:
+                broken[tag] = str(cause)
+                self._metrics.load_failed()
+                _LOG.error("version not loaded", version=tag, error=str(cause))
+                return None
+            return fresh[-1]
+
+        champion = take(table.champion)
+        if champion is None:
+            self.broken = broken
+            message = f"the champion {table.champion} cannot be loaded: {broken[table.champion]}"
+            raise errors.ArtifactError(message)
+        lanes = Lanes(
+            table, champion, take(table.candidate), take(table.parent), take(table.previous)
+        )
+        if lanes != self.lanes or broken != self.broken:
+            self._on_loop(lambda: self._flip(lanes, broken))
+
+    def _on_loop(self, step: Callable[[], None]) -> None:
+        """Run a step on the event loop and wait for it, so that requests see it whole."""
+        done = threading.Event()
+
+        def run() -> None:
+            step()
+            done.set()
+
+        self._loop.call_soon_threadsafe(run)
+        while not done.wait(0.1) and not self._stop.is_set():
+            pass
+
+    def _flip(self, lanes: Lanes, broken: dict[str, str]) -> None:
+        before, self.lanes, self.broken = self.lanes, lanes, broken
+        self.guard.renew(lanes.table.candidate)
+        self._metrics.canary_shut(shut=lanes.table.candidate is not None and not self.open())
+        self._metrics.generation(lanes.table.generation)
+        now = lanes.versions()
+        for part, version in (before.versions() if before else {}).items():
+            if now.get(part) is not version:
+                self._metrics.model(version.tag, part, present=False)
+            if version not in now.values():
+                version.close()
+        for part, version in now.items():
+            self._metrics.model(version.tag, part, present=True)
+        _LOG.info(
+            "lanes in force",
+            generation=lanes.table.generation,
+            broken=broken,
+            **{part: version.tag for part, version in now.items()},
+        )
+
+
+def _stamp(path: Path) -> object:
+    try:
+        status = path.stat()
+    except FileNotFoundError:
+        return None
+    return status.st_mtime_ns, status.st_size, status.st_ino

@@ -1,0 +1,203 @@
+"""The outbox: nothing is answered before its event is committed.
+
+One thread writes. While it commits, further events wait, and the next transaction takes all of
+them: under load the price of a commit is shared by everyone who waited for it.
+
+Where the log is full, predictions are first stored without their inputs (counted); what still finds
+no room is refused with `LogFull`, and its client is told so. Called by the event loop (`commit`)
+and by the shadow thread (`post`).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import queue
+import threading
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import msgspec
+import structlog
+
+from coppice import clock, errors, records
+from coppice.eventlog import base
+from service import recorder
+
+GROUP = 512
+"""Most events in one transaction; bounds how long the first of them waits."""
+
+LEAN_SECONDS = 5.0
+"""After the log was full, inputs are left out for so long before they are tried again."""
+
+_LOG = structlog.get_logger()
+_PREDICTION = records.NAMES[records.Prediction]
+
+
+class _Letter(NamedTuple):
+    event: records.Event
+    future: asyncio.Future[None] | None
+
+
+class Outbox:
+    """Commits events to the log in groups, on a thread of its own.
+
+    Parameters
+    ----------
+    log
+        Where the events go.
+    loop
+        The event loop that is told of commits.
+    metrics
+        Counts commits and failures.
+    time
+        The clock.
+    limit
+        Most events that may wait.
+    """
+
+    def __init__(
+        self,
+        log: base.EventLog,
+        *,
+        loop: asyncio.AbstractEventLoop,
+        metrics: recorder.Recorder,
+        time: clock.Clock,
+        limit: int,
+    ) -> None:
+        self._log = log
+        self._loop = loop
+        self._metrics = metrics
+        self._clock = time
+        self._limit = limit
+        self._lean_until = -1.0
+        self._waiting: queue.SimpleQueue[_Letter | None] = queue.SimpleQueue()
+        self._thread = threading.Thread(target=self._work, name="outbox", daemon=True)
+        self._thread.start()
+
+    def commit(self, event: records.Event) -> asyncio.Future[None]:
+        """Store an event; the future is done once it is committed. Call it on the event loop.
+
+        The future raises `LogFull` or `EventLogError` where it was not stored.
+
+        Raises
+        ------
+        Overloaded
+            As many events wait as may: the disk is too slow.
+        """
+        if self._waiting.qsize() >= self._limit:
+            raise errors.Overloaded
+        future = self._loop.create_future()
+        self._waiting.put(_Letter(event, future))
+        return future
+
+    def post(self, event: records.Event) -> bool:
+        """Store an event that nobody waits for; `False` where the queue is half full already."""
+        if self._waiting.qsize() >= self._limit // 2:
+            return False
+        self._waiting.put(_Letter(event, None))
+        return True
+
+    @property
+    def alive(self) -> bool:
+        """Whether the thread that writes is running."""
+        return self._thread.is_alive()
+
+    def close(self, seconds: float) -> None:
+        """Commit what waits, then end the thread; waits at most so long."""
+        self._waiting.put(None)
+        self._thread.join(seconds)
+
+    def _work(self) -> None:
+        while (first := self._waiting.get()) is not None:
+            group = [first]
+            ended = False
+            while len(group) < GROUP and not self._waiting.empty():
+                letter = self._waiting.get()
+                if letter is None:
+                    ended = True
+                    break
+                group.append(letter)
+            self._turn(group)
+            if ended:
+                return
+
+    def _turn(self, group: Sequence[_Letter]) -> None:
+        began = self._clock.monotonic()
+        try:
+            failures = self._store([letter.event for letter in group])
+        except Exception as cause:  # noqa: BLE001 - whatever it was, the clients must be told
+            _LOG.exception("outbox failed", events=len(group))
+            self._metrics.turn_failed("outbox")
+            unforeseen = errors.EventLogError(f"the event could not be stored: {cause}")
+            failures = dict.fromkeys(range(len(group)), unforeseen)
+        self._metrics.committed(self._clock.monotonic() - began, self._waiting.qsize())
+        if failures:
+            self._metrics.commit_failed(len(failures))
+        if any(letter.future is not None for letter in group):
+            self._tell(group, failures)
+
+    def _tell(self, group: Sequence[_Letter], failures: dict[int, errors.EventLogError]) -> None:
+        try:
+            self._loop.call_soon_threadsafe(_settle, group, failures)
+        except RuntimeError:
+            _LOG.warning("the server stopped before a commit was announced", events=len(group))
+
+    def _store(self, events: list[records.Event]) -> dict[int, errors.EventLogError]:
+        """Append events, and return what failed by its place in the list."""
+        if self._clock.monotonic() < self._lean_until:
+            events = self._bare(events)
+        try:
+            self._log.append(events)
+        except errors.LogFull:
+            self._lean_until = self._clock.monotonic() + LEAN_SECONDS
+            return self._store_bare(self._bare(events))
+        except errors.EventLogError as cause:
+            _LOG.error("commit failed", error=str(cause), events=len(events))
+            return dict.fromkeys(range(len(events)), cause)
+        return {}
+
+    def _store_bare(self, events: list[records.Event]) -> dict[int, errors.EventLogError]:
+        """Append what is left without inputs: together, else one by one, feedback first."""
+        try:
+            self._log.append(events)
+        except errors.LogFull:
+            _LOG.error("the event log is full", events=len(events))
+        else:
+            return {}
+        failures: dict[int, errors.EventLogError] = {}
+        for place in sorted(range(len(events)), key=lambda i: events[i].type == _PREDICTION):
+            try:
+                self._log.append([events[place]])
+            except errors.EventLogError as cause:
+                failures[place] = cause
+        return failures
+
+    def _bare(self, events: list[records.Event]) -> list[records.Event]:
+        stripped = [_without_inputs(event) for event in events]
+        changed = sum(new is not old for new, old in zip(stripped, events, strict=True))
+        if changed:
+            self._metrics.inputs_dropped(changed)
+        return stripped
+
+
+def _without_inputs(event: records.Event) -> records.Event:
+    if event.type != _PREDICTION:
+        return event
+    record = records.unseal(event)
+    if not isinstance(record, records.Prediction) or not record.inputs:
+        return event
+    bare = records.seal(
+        msgspec.structs.replace(record, inputs={}), source=event.source, now=event.time
+    )
+    return msgspec.structs.replace(event, data=bare.data)
+
+
+def _settle(group: Sequence[_Letter], failures: dict[int, errors.EventLogError]) -> None:
+    for place, letter in enumerate(group):
+        if letter.future is None or letter.future.done():
+            continue
+        cause = failures.get(place)
+        if cause is None:
+            letter.future.set_result(None)
+        else:
+            letter.future.set_exception(cause)

@@ -1,0 +1,157 @@
+"""All metrics of the data plane, with their names, labels and help, in one place.
+
+BentoML's workers run Prometheus in multiprocess mode: the values lie in files that every worker's
+`/metrics` adds up. So nothing is made on import; a `Recorder` is made inside the worker, where
+`PROMETHEUS_MULTIPROC_DIR` is set. That mode has no Info metric, hence the gauge that is always 1.
+"""
+
+from __future__ import annotations
+
+import functools
+from typing import Any, Literal, TypeAlias
+
+import prometheus_client
+from prometheus_client import registry
+
+SECONDS = (0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0)
+ROWS = (1, 2, 4, 8, 16, 32, 64, 128)
+
+Door: TypeAlias = Literal["infer", "predict", "feedback", "verdict", "other"]
+ShadowOutcome: TypeAlias = Literal["answered", "failed", "dropped"]
+
+
+class Recorder:
+    """Counts what the data plane does; one per worker process.
+
+    Parameters
+    ----------
+    collectors
+        Where the metrics are registered; by default Prometheus's own registry, which BentoML's
+        `/metrics` page shows.
+
+    Examples
+    --------
+    >>> recorder = Recorder(registry.CollectorRegistry())
+    >>> recorder.request("infer", 200)
+    """
+
+    def __init__(self, collectors: registry.CollectorRegistry = registry.REGISTRY) -> None:
+        counter = functools.partial(prometheus_client.Counter, registry=collectors)
+        gauge = functools.partial(
+            prometheus_client.Gauge, registry=collectors, multiprocess_mode="mostrecent"
+        )
+        histogram = functools.partial(prometheus_client.Histogram, registry=collectors)
+        self._requests = counter(
+            "coppice_requests_total",
+            "Requests answered, by door and HTTP status; refused and failed ones too.",
+            ["door", "code"],
+        )
+        self._seconds = histogram(
+            "coppice_request_seconds",
+            "Time from a decoded request to its committed answer, by lane and version.",
+            ["lane", "version"],
+            buckets=SECONDS,
+        )
+        self._batch_rows = histogram(
+            "coppice_batch_rows", "Rows answered in one run of a model.", buckets=ROWS
+        )
+        self._fallbacks = counter(
+            "coppice_fallbacks_total",
+            "Requests of the canary lane that stable answered, because the candidate did not.",
+            ["version"],
+        )
+        self._shadows = counter(
+            "coppice_shadows_total",
+            "Mirrored copies, by role and by what became of them.",
+            ["role", "outcome"],
+        )
+        self._load_failures = counter(
+            "coppice_load_failures_total", "Versions or routing tables that could not be used."
+        )
+        self._turn_failures = counter(
+            "coppice_turn_failures_total", "Unforeseen errors in the server's own loops.", ["loop"]
+        )
+        self._commit_seconds = histogram(
+            "coppice_outbox_commit_seconds", "Time of one commit of the outbox.", buckets=SECONDS
+        )
+        self._commit_failures = counter(
+            "coppice_outbox_failures_total", "Events that the outbox could not store."
+        )
+        self._inputs_dropped = counter(
+            "coppice_inputs_dropped_total",
+            "Predictions stored without their inputs, because the log was full.",
+        )
+        self._backlog = gauge("coppice_outbox_backlog", "Events that wait for their commit.")
+        self._generation = gauge(
+            "coppice_routing_generation", "Generation of the routing table in force."
+        )
+        self._model_info = gauge(
+            "coppice_model_info",
+            "1 for each version in memory, with its part; 0 once it is gone.",
+            ["version", "part"],
+        )
+        self._canary_shut = gauge(
+            "coppice_canary_shut", "1 while the crash guard keeps the canary lane shut."
+        )
+        self._children: dict[tuple[Any, ...], Any] = {}
+
+    def _child(self, metric: Any, *values: str) -> Any:
+        # `labels()` takes a lock and builds a key by itself; looking up ours is three times faster.
+        key = (metric, *values)
+        child = self._children.get(key)
+        if child is None:
+            child = self._children[key] = metric.labels(*values)
+        return child
+
+    def request(self, door: Door, code: int) -> None:
+        """Count one response."""
+        self._child(self._requests, door, str(code)).inc()
+
+    def answered(self, lane: str, version: str, seconds: float) -> None:
+        """Observe how long an answer took."""
+        self._child(self._seconds, lane, version).observe(seconds)
+
+    def batch(self, rows: int) -> None:
+        """Observe the size of one run of a model."""
+        self._batch_rows.observe(rows)
+
+    def fallback(self, version: str) -> None:
+        """Count a request that stable answered for the candidate `version`."""
+        self._child(self._fallbacks, version).inc()
+
+    def shadow(self, role: str, outcome: ShadowOutcome, count: int = 1) -> None:
+        """Count mirrored copies."""
+        self._child(self._shadows, role, outcome).inc(count)
+
+    def load_failed(self) -> None:
+        """Count a version or a table that could not be used."""
+        self._load_failures.inc()
+
+    def turn_failed(self, loop: str) -> None:
+        """Count an unforeseen error in one of the server's loops."""
+        self._child(self._turn_failures, loop).inc()
+
+    def committed(self, seconds: float, backlog: int) -> None:
+        """Observe one commit and what still waits."""
+        self._commit_seconds.observe(seconds)
+        self._backlog.set(backlog)
+
+    def commit_failed(self, count: int) -> None:
+        """Count events that were not stored."""
+        self._commit_failures.inc(count)
+
+    def inputs_dropped(self, count: int) -> None:
+        """Count predictions that were stored without their inputs."""
+        self._inputs_dropped.inc(count)
+
+    def generation(self, number: int) -> None:
+        """Show the generation in force."""
+        self._generation.set(number)
+
+    def model(self, version: str, part: str, *, present: bool) -> None:
+        """Show that a version plays a part, or no longer does."""
+        self._child(self._model_info, version, part).set(int(present))
+
+    def canary_shut(self, *, shut: bool) -> None:
+        """Show whether the crash guard keeps the canary lane shut."""
+        self._canary_shut.set(int(shut))

@@ -1,0 +1,89 @@
+"""How the server process is started: its argv and its environment.
+
+Pure but for a look whether the port is free; the command line runs what this returns.
+"""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+import socket
+import sys
+from pathlib import Path
+
+from coppice import errors, settings, telemetry
+
+SERVICE = "service.app:Coppice"
+GRACEFUL_SECONDS = 20
+"""Longest wait for requests in flight when the server is told to end."""
+
+
+def command(tree: settings.Settings) -> list[str]:
+    """Return the argv of the server process.
+
+    Raises
+    ------
+    EnvironmentProblem
+        The port is taken, or the address is none of this machine's.
+    """
+    check_port(tree.serve.host, tree.serve.port)
+    return [
+        sys.executable,
+        "-m",
+        "bentoml",
+        "serve",
+        SERVICE,
+        "--host",
+        tree.serve.host,
+        "--port",
+        str(tree.serve.port),
+        "--working-dir",
+        str(Path(__file__).resolve().parent.parent),
+        "--timeout-graceful-shutdown",
+        str(GRACEFUL_SECONDS),
+    ]
+
+
+def environment(tree: settings.Settings) -> dict[str, str]:
+    """Return the environment of the server process: this one's, and what the server needs.
+
+    BentoML takes the number of workers from its configuration only, and would keep metrics of all
+    servers of a user in one folder; so each project gets a home of its own.
+    """
+    overrides = {"services": {"coppice": {"workers": tree.serve.workers}}}
+    return {
+        **os.environ,
+        **telemetry.OPT_OUT,
+        "COPPICE_PROJECT": str(tree.root.resolve()),
+        "BENTOML_HOME": str(tree.registry_path),
+        "BENTOML_CONFIG_OVERRIDES": json.dumps(overrides),
+        # One pool of threads per model is set in the settings; libraries must not add their own.
+        "OMP_NUM_THREADS": str(tree.serve.threads),
+    }
+
+
+def check_port(host: str, port: int) -> None:
+    """Find out whether a port can be listened on.
+
+    Raises
+    ------
+    EnvironmentProblem
+        It cannot; the message says why and what to do.
+    """
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    with socket.socket(family, socket.SOCK_STREAM) as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((host, port))
+        except OSError as cause:
+            raise errors.EnvironmentProblem(_explain(host, port, cause)) from cause
+
+
+def _explain(host: str, port: int, cause: OSError) -> str:
+    if cause.errno == errno.EADDRINUSE:
+        return (
+            f"port {port} on {host} is taken by another process; stop it, or set another with "
+            "COPPICE_SERVE__PORT or `[serve] port` in coppice.toml"
+        )
+    return f"cannot listen on {host}:{port}: {cause.strerror or cause}; set `[serve] host`"
