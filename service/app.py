@@ -39,7 +39,7 @@ class Typed:
     bento_service: FrontDoor
     """Set by BentoML on each instance."""
 
-    @bentoml.on_startup
+    @bentoml.on_startup  # type: ignore[untyped-decorator]
     async def open(self) -> None:
         """Open the data plane on the worker's event loop."""
         telemetry.silence()
@@ -47,7 +47,7 @@ class Typed:
         tree = settings.load(Path(os.environ.get(PROJECT, ".")))
         self.bento_service.open(tree)
 
-    @bentoml.on_shutdown
+    @bentoml.on_shutdown  # type: ignore[untyped-decorator]
     async def close(self) -> None:
         """Drain: commit everything that was asked."""
         self.bento_service.close()
@@ -57,7 +57,7 @@ class Typed:
         plane = self.bento_service.plane
         return plane is not None and plane.ready
 
-    @bentoml.api(route="/predict")
+    @bentoml.api(route="/predict")  # type: ignore[untyped-decorator]
     async def predict(
         self,
         inputs: dict[str, Any],
@@ -155,7 +155,7 @@ def _friendly(served: engine.Served) -> dict[str, Any]:
     return answer
 
 
-class FrontDoor(Service[Typed]):
+class FrontDoor(Service[Typed]):  # type: ignore[misc]
     """BentoML's service with our data path in front of its application."""
 
     plane: compose.Plane | None = None
@@ -182,7 +182,7 @@ class FrontDoor(Service[Typed]):
 
 async def _end_with(parent: int) -> None:
     """Drain once the process that started this one is gone, else its port would stay taken."""
-    while os.getppid() == parent:
+    while os.getppid() == parent:  # noqa: ASYNC110 - nobody tells a child of its parent's end
         await asyncio.sleep(ORPHAN_SECONDS)
     _LOG.warning("the process that started this worker is gone; draining")
     os.kill(os.getpid(), signal.SIGTERM)
