@@ -74,8 +74,7 @@ class Controller:
         self._history = facts.History(
             settings.project.name, since=_stage_began(log, settings.project.name)
         )
-        self._parents: dict[str, str | None] = {}
-        self._unknown: set[str] = set()
+        self._unusable: set[str] = set()
         self._reported_generation = 0
 
     def run(self, stop: Callable[[], bool]) -> None:
@@ -133,26 +132,22 @@ class Controller:
         versions = [None if waiting is None else waiting.record.version]
         if state is not None:
             versions += [state.champion, state.candidate, state.previous]
+        manifests = {version: self._manifest(version) for version in versions if version}
         parents = {
-            version: self._parents[version]
-            for version in versions
-            if version is not None and self._knows(version)
+            version: manifest.parent
+            for version, manifest in manifests.items()
+            if manifest is not None
         }
         return self._history.facts(table=route.table, parents=parents)
 
-    def _knows(self, version: str) -> bool:
-        """Look a version up once; what it is never changes."""
-        if version in self._parents:
-            return True
+    def _manifest(self, version: str) -> artifact.Manifest | None:
         try:
-            folder = self._registry.path(version)
-        except errors.UnknownVersion as cause:
-            if version not in self._unknown:
-                self._unknown.add(version)
-                _log.warning("version_unknown", version=version, reason=str(cause))
-            return False
-        self._parents[version] = artifact.read_manifest(folder).parent
-        return True
+            return artifact.read_manifest(self._registry.path(version))
+        except (errors.UnknownVersion, errors.ArtifactError) as cause:
+            if version not in self._unusable:
+                self._unusable.add(version)
+                _log.warning("version_unusable", version=version, reason=str(cause))
+            return None
 
     def _report_edit(self, seen: facts.Facts) -> None:
         table = seen.table

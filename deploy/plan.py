@@ -14,7 +14,7 @@ What moves a rollout, in order of precedence; the first rule that applies makes 
 
 1. *Safety*, always, also while paused or with `rollout.auto` off: the champion decays because of
    the release, so the previous champion returns; the candidate's verdict is `rollback`; the
-   candidate failed so often in a row that the crash guard trips.
+   candidate failed so often in a row that the crash guard trips, or left the registry.
 2. An operator's *command*, where the state allows it; else it is refused, and the log says why.
 3. *Evidence*, unless paused or `rollout.auto` is off: a `promote` verdict opens the canary lane,
    widens it step by step and promotes; without one for `shadow_seconds` the candidate goes.
@@ -268,9 +268,10 @@ def _candidate_fails(moment: Moment) -> records.Rollout | None:
     if verdict is not None and verdict.record.kind == "rollback":
         return _drop_candidate(moment, Why(verdict.record.reason, verdict.id))
     if failures >= moment.policy.crash_guard:
-        return _drop_candidate(
-            moment, Why(f"crash guard: the candidate failed {failures} times in a row")
-        )
+        why = Why(f"crash guard: the candidate failed {failures} times in a row")
+        return _drop_candidate(moment, why)
+    if moment.state.candidate not in moment.facts.parents:
+        return _drop_candidate(moment, Why("the candidate cannot be found in the registry"))
     return None
 
 
@@ -398,6 +399,10 @@ def _passed_over(facts: observed.Facts) -> str:
     return f"; passed over for it: {', '.join(facts.passed_over)}" if facts.passed_over else ""
 
 
+def _known(version: str | None, facts: observed.Facts) -> str | None:
+    return version if version in facts.parents else None
+
+
 def _step(after: records.Rollout, facts: observed.Facts, policy: Policy) -> Step:
     table = facts.table
     if after.outcome == "refused" and table is not None:
@@ -411,9 +416,9 @@ def _step(after: records.Rollout, facts: observed.Facts, policy: Policy) -> Step
     return Step(
         table=wanted,
         aliases={
-            "champion": after.champion,
-            "previous": after.previous,
-            "candidate": after.candidate,
+            "champion": _known(after.champion, facts),
+            "previous": _known(after.previous, facts),
+            "candidate": _known(after.candidate, facts),
         },
         rollout=msgspec.structs.replace(after, generation=generation),
     )
