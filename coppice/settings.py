@@ -72,6 +72,9 @@ class TrainSettings(Section):
     """Peak of a one-cycle schedule with AdamW."""
     weight_decay: float = Field(default=1e-2, ge=0)
     """AdamW's decoupled weight decay."""
+    threads: int = Field(default=1, ge=1)
+    """Cores used for training. Beside a busy server more threads than idle cores wait for each
+    other and train up to ten times slower; raise it on a machine of its own."""
 
 
 class PruneSettings(Section):
