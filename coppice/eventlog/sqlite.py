@@ -256,6 +256,7 @@ _REMEDIES = {
     sqlite3.SQLITE_LOCKED: "another statement holds it; try again",
     sqlite3.SQLITE_NOTADB: "it is not an SQLite file; move it away, or set `store.home`",
     sqlite3.SQLITE_CORRUPT: _RECOVER,
+    sqlite3.SQLITE_IOERR: "check the disk: it may be over its quota or failing",
     sqlite3.SQLITE_READONLY: "it cannot be written; check the rights of the file and its folder",
     sqlite3.SQLITE_PERM: "check the rights of the file and its folder",
     sqlite3.SQLITE_CANTOPEN: "check the path `store.home` and the rights of the folder",
