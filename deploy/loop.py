@@ -125,7 +125,7 @@ class Controller:
             self._history.add(event)
         except errors.UndecodableEvent as cause:
             self._recorder.passed_over()
-            _log.warning("event_passed_over", event=event.id, reason=str(cause))
+            _log.warning("event_passed_over", id=event.id, reason=str(cause))
 
     def _facts(self) -> facts.Facts:
         route, state, waiting = self._backend.observe(), self._history.state, self._history.waiting
