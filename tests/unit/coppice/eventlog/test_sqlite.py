@@ -1,0 +1,350 @@
+from __future__ import annotations
+
+import contextlib
+import sqlite3
+from collections.abc import Iterator
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from coppice import errors, records
+from coppice.eventlog import base, sqlite
+from coppice.eventlog.sqlite import SqliteLog
+from tests.support import events
+
+PAGE = 4096
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "events.sqlite"
+
+
+@pytest.fixture
+def log(path: Path) -> Iterator[SqliteLog]:
+    with contextlib.closing(SqliteLog(path)) as opened:
+        yield opened
+
+
+def change(path: Path, *statements: str) -> None:
+    """Do to the file what no Coppice would."""
+    with contextlib.closing(sqlite3.connect(path, isolation_level=None)) as connection:
+        for statement in statements:
+            connection.execute(statement)
+
+
+def ask(path: Path, statement: str) -> list[tuple[object, ...]]:
+    with contextlib.closing(sqlite3.connect(path)) as connection:
+        return connection.execute(statement).fetchall()
+
+
+def one_page_each(count: int) -> list[records.Event]:
+    """Events so large that each fills most of a page of the table."""
+    return [
+        msgspec.structs.replace(events.command(), data=f"mark-{index:04d}".encode() * 340)
+        for index in range(count)
+    ]
+
+
+def break_page_of(path: Path, mark: bytes) -> None:
+    """Overwrite the header of the page in which a payload lies."""
+    content = bytearray(path.read_bytes())
+    start = content.index(mark) // PAGE * PAGE
+    content[start : start + 8] = b"\xff" * 8
+    path.write_bytes(content)
+
+
+class TestOpening:
+    def test_a_missing_folder_is_made(self, tmp_path: Path) -> None:
+        SqliteLog(tmp_path / "a" / "b" / "events.sqlite").close()
+
+        assert (tmp_path / "a" / "b" / "events.sqlite").is_file()
+
+    def test_events_are_there_after_opening_again(self, path: Path) -> None:
+        event = events.prediction()
+        with contextlib.closing(SqliteLog(path)) as log:
+            log.append([event])
+
+        with contextlib.closing(SqliteLog(path)) as log:
+            assert log.read(base.START).events == [event]
+
+    def test_the_journal_is_a_write_ahead_log(self, path: Path) -> None:
+        SqliteLog(path).close()
+
+        assert ask(path, "PRAGMA journal_mode") == [("wal",)]
+
+    def test_a_process_durable_log_leaves_syncing_to_the_system(self, log: SqliteLog) -> None:
+        # 1 is NORMAL, 2 is FULL (SQLite, PRAGMA synchronous).
+        assert log._writer.execute("PRAGMA synchronous").fetchone() == (1,)
+
+    def test_a_log_durable_at_power_loss_syncs_each_commit(self, path: Path) -> None:
+        with contextlib.closing(SqliteLog(path, durability="power-loss")) as log:
+            assert log._writer.execute("PRAGMA synchronous").fetchone() == (2,)
+
+    def test_the_schema_version_is_written_down(self, path: Path) -> None:
+        SqliteLog(path).close()
+
+        assert ask(path, "SELECT version FROM coppice_schema") == [(sqlite.SCHEMA,)]
+
+    def test_a_file_that_is_no_database_is_refused_and_left_alone(self, path: Path) -> None:
+        path.write_bytes(b"not a database at all" * 300)
+
+        with pytest.raises(errors.EventLogError, match="not an SQLite file; move it away"):
+            SqliteLog(path)
+        assert path.read_bytes().startswith(b"not a database")
+
+    def test_a_database_of_somebody_else_is_refused(self, path: Path) -> None:
+        change(path, "CREATE TABLE songs (title TEXT)")
+
+        with pytest.raises(errors.EventLogError, match="not an event log; move it away"):
+            SqliteLog(path)
+        assert ask(path, "SELECT name FROM sqlite_master") == [("songs",)]
+
+    def test_a_log_of_a_newer_schema_is_refused(self, path: Path) -> None:
+        SqliteLog(path).close()
+        change(path, "INSERT INTO coppice_schema VALUES (99)")
+
+        with pytest.raises(errors.EventLogError, match="schema 99, this version reads 1; upgrade"):
+            SqliteLog(path)
+
+    def test_a_folder_that_cannot_be_made_is_named(self, tmp_path: Path) -> None:
+        (tmp_path / "file").write_text("in the way")
+
+        with pytest.raises(errors.EventLogError, match=r"folder .*file.* cannot be made"):
+            SqliteLog(tmp_path / "file" / "events.sqlite")
+
+    def test_a_path_that_is_a_folder_is_refused(self, tmp_path: Path) -> None:
+        with pytest.raises(errors.EventLogError, match="check the path"):
+            SqliteLog(tmp_path)
+
+
+class TestNoRoom:
+    def test_a_full_log_says_so(self, path: Path) -> None:
+        # 100 events of a page each do not fit into 64 pages.
+        with (
+            contextlib.closing(SqliteLog(path, max_bytes=64 * PAGE)) as log,
+            pytest.raises(errors.LogFull, match="nothing was stored; free space"),
+        ):
+            log.append(one_page_each(100))
+
+    def test_nothing_of_a_refused_append_is_stored(self, path: Path) -> None:
+        with contextlib.closing(SqliteLog(path, max_bytes=64 * PAGE)) as log:
+            first = events.command()
+            log.append([first])
+            with contextlib.suppress(errors.LogFull):
+                log.append(one_page_each(100))
+
+            assert log.read(base.START).events == [first]
+            assert log.integrity() == []
+
+    def test_a_single_event_that_does_not_fit_is_refused_whole(self, path: Path) -> None:
+        with contextlib.closing(SqliteLog(path, max_bytes=64 * PAGE)) as log:
+            with pytest.raises(errors.LogFull):
+                log.append([events.padded(events.command(), 100 * PAGE)])
+
+            assert log.end() == base.START
+
+    def test_a_log_that_was_full_works_again_for_what_fits(self, path: Path) -> None:
+        with contextlib.closing(SqliteLog(path, max_bytes=64 * PAGE)) as log:
+            with contextlib.suppress(errors.LogFull):
+                log.append(one_page_each(100))
+            event = events.command()
+
+            log.append([event])
+
+            assert log.read(base.START).events == [event]
+
+    def test_a_full_log_answers_http_507(self) -> None:
+        assert errors.LogFull.http_status == 507
+
+    def test_an_io_error_on_a_full_disk_counts_as_no_room(
+        self, path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        # A disk with no byte left cannot be had in a test; the system's figure is stood in for.
+        monkeypatch.setattr(sqlite, "_disk_is_full", lambda _: True)
+        cause = sqlite3.OperationalError("disk I/O error")
+        cause.sqlite_errorcode = sqlite3.SQLITE_IOERR_WRITE
+
+        with pytest.raises(errors.LogFull):
+            sqlite._refuse(path, cause)
+
+    def test_an_io_error_on_a_disk_with_room_names_the_disk(self, path: Path) -> None:
+        cause = sqlite3.OperationalError("disk I/O error")
+        cause.sqlite_errorcode = sqlite3.SQLITE_IOERR_WRITE
+
+        with pytest.raises(errors.EventLogError, match="check the disk") as refusal:
+            sqlite._refuse(path, cause)
+        assert not isinstance(refusal.value, errors.LogFull)
+
+
+class TestLocked:
+    def test_a_log_held_by_another_writer_says_what_to_do(
+        self, path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(sqlite, "_BUSY_SECONDS", 0.01)
+        with (
+            contextlib.closing(SqliteLog(path)) as log,
+            contextlib.closing(sqlite3.connect(path, isolation_level=None)) as other,
+        ):
+            other.execute("BEGIN IMMEDIATE")
+
+            with pytest.raises(errors.EventLogError, match="another process held it"):
+                log.append([events.command(), events.command()])
+
+    def test_reading_does_not_wait_for_a_writer(self, path: Path, log: SqliteLog) -> None:
+        event = events.command()
+        log.append([event])
+        with contextlib.closing(sqlite3.connect(path, isolation_level=None)) as other:
+            other.execute("BEGIN IMMEDIATE")
+
+            assert log.read(base.START).events == [event]
+
+    def test_appending_does_not_wait_for_a_reader(self, path: Path, log: SqliteLog) -> None:
+        log.append([events.command()])
+        with contextlib.closing(sqlite3.connect(path, isolation_level=None)) as other:
+            other.execute("BEGIN")
+            other.execute("SELECT count(*) FROM events").fetchall()
+
+            log.append([events.command()])
+
+        assert log.end() == "2"
+
+
+class TestDamage:
+    def test_text_that_is_not_utf8_does_not_hold_up_a_reader(
+        self, path: Path, log: SqliteLog
+    ) -> None:
+        appended = [events.command() for _ in range(5)]
+        log.append(appended)
+        change(path, "UPDATE events SET source = CAST(X'FF' AS TEXT) WHERE seq = 3")
+
+        batch = log.read(base.START)
+
+        assert [event.id for event in batch.events] == [
+            appended[0].id,
+            appended[1].id,
+            "unreadable-3",
+            appended[3].id,
+            appended[4].id,
+        ]
+        assert batch.position == "5"
+
+    def test_what_stands_in_for_an_unreadable_row_does_not_decode(
+        self, path: Path, log: SqliteLog
+    ) -> None:
+        log.append([events.command()])
+        change(path, "UPDATE events SET source = CAST(X'FF' AS TEXT)")
+
+        (event,) = log.read(base.START).events
+
+        assert event.type == sqlite.UNREADABLE
+        with pytest.raises(errors.UndecodableEvent, match="unreadable-1"):
+            records.unseal(event)
+
+    def test_a_broken_page_costs_its_own_rows_and_no_others(self, path: Path) -> None:
+        appended = one_page_each(30)
+        with contextlib.closing(SqliteLog(path)) as log:
+            log.append(appended)
+        break_page_of(path, b"mark-0010")
+
+        with contextlib.closing(SqliteLog(path)) as log:
+            batch = log.read(base.START)
+
+        # Each row fills a page, so the broken page held exactly the row with mark 10, seq 11.
+        assert [event.id for event in batch.events] == [
+            *(event.id for event in appended[:10]),
+            "unreadable-11",
+            *(event.id for event in appended[11:]),
+        ]
+
+    def test_reading_one_by_one_keeps_the_limit_and_goes_on(self, path: Path) -> None:
+        appended = one_page_each(30)
+        with contextlib.closing(SqliteLog(path)) as log:
+            log.append(appended)
+        break_page_of(path, b"mark-0010")
+
+        with contextlib.closing(SqliteLog(path)) as log:
+            first = log.read(base.START, limit=12)
+            second = log.read(first.position, limit=12)
+
+        assert first.position == "12"
+        assert [event.id for event in second.events] == [event.id for event in appended[12:24]]
+
+    def test_integrity_names_a_broken_page_and_what_to_do(self, path: Path) -> None:
+        with contextlib.closing(SqliteLog(path)) as log:
+            log.append(one_page_each(30))
+        break_page_of(path, b"mark-0010")
+
+        with contextlib.closing(SqliteLog(path)) as log:
+            findings = log.integrity()
+
+        assert findings
+        assert all(".recover" in finding for finding in findings)
+
+    def test_integrity_counts_events_of_unknown_types(self, log: SqliteLog) -> None:
+        log.append(
+            [msgspec.structs.replace(events.command(), type="coppice.x.v9") for _ in range(3)]
+        )
+
+        (finding,) = log.integrity()
+
+        assert "3 events have the unknown type 'coppice.x.v9'" in finding
+
+    def test_rows_removed_by_hand_do_not_stop_a_reader(self, path: Path, log: SqliteLog) -> None:
+        appended = [events.command() for _ in range(6)]
+        log.append(appended)
+        change(path, "DELETE FROM events WHERE seq BETWEEN 2 AND 4")
+
+        assert [event.id for event in log.read("1").events] == [e.id for e in appended[4:]]
+
+    def test_a_position_is_never_given_out_twice(self, path: Path, log: SqliteLog) -> None:
+        log.append([events.command() for _ in range(3)])
+        change(path, "DELETE FROM events")
+
+        log.append([events.command()])
+
+        assert log.end() == "4"
+
+
+class TestQueries:
+    def test_every_query_of_the_file_is_found_by_its_name(self) -> None:
+        assert sorted(sqlite._queries()) == [
+            "append",
+            "end",
+            "find",
+            "has_version",
+            "integrity",
+            "is_foreign",
+            "journal",
+            "latest",
+            "migration_1",
+            "read",
+            "read_one",
+            "record_version",
+            "settings_of_connection",
+            "unknown_types",
+            "version",
+        ]
+
+    def test_there_is_a_migration_to_each_schema(self) -> None:
+        migrations = {name for name in sqlite._queries() if name.startswith("migration_")}
+
+        assert migrations == {f"migration_{step}" for step in range(1, sqlite.SCHEMA + 1)}
+
+    @pytest.mark.parametrize(
+        ("query", "values", "index"),
+        [
+            ("find", ("a", "b"), "events_by_subject (subject=? AND type=?)"),
+            ("latest", ("a", "b"), "events_by_model (model=? AND type=?)"),
+            ("read", (1, 10), "INTEGER PRIMARY KEY (rowid>?)"),
+        ],
+    )
+    def test_a_query_uses_its_index_and_never_sorts(
+        self, log: SqliteLog, query: str, values: tuple[object, ...], index: str
+    ) -> None:
+        plan = log._reader.execute(f"EXPLAIN QUERY PLAN {log._sql[query]}", values).fetchall()
+
+        assert [row[3] for row in plan] == [
+            f"SEARCH events USING {index}".replace("USING events", "USING INDEX events")
+        ]
