@@ -267,8 +267,7 @@ class Decision:
 
     kind: DecisionKind
     evidence: Evidence
-    threshold: float
-    """Log evidence at which to act."""
+    margins: Margins
     counts: PairCounts
     labels: int
     """How many of the settled pairs needed a label."""
@@ -276,6 +275,11 @@ class Decision:
     """How many pairs wait for one."""
     harm: float | None
     """Mean outcome of the settled pairs."""
+
+    @property
+    def threshold(self) -> float:
+        """Log evidence at which to act."""
+        return self.margins.threshold
 
     @property
     def label_coverage(self) -> float:
@@ -296,7 +300,9 @@ def decide(state: PairedState, pending: Sequence[float] = ()) -> Decision:
         kind = "rollback"
     elif evidence.promote >= threshold:
         kind = "promote"
-    return Decision(kind, evidence, threshold, state.counts, state.labels, len(pending), state.harm)
+    return Decision(
+        kind, evidence, state.margins, state.counts, state.labels, len(pending), state.harm
+    )
 
 
 @dataclass(frozen=True, slots=True)
