@@ -16,6 +16,7 @@ from torch import nn
 from coppice import errors, labels, project
 
 Tensors = Mapping[str, torch.Tensor]
+BATCH_NORMS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d, nn.SyncBatchNorm)
 
 
 @contextlib.contextmanager

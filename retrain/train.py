@@ -24,7 +24,6 @@ from retrain import network
 Progress = Callable[[int, float], None]
 """Told after every epoch: its number, from 1, and its mean loss."""
 
-BATCH_NORMS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d, nn.SyncBatchNorm)
 PREDICT_ROWS = 256
 """Rows per forward pass where nothing is learned; bounds memory."""
 
@@ -284,7 +283,7 @@ def reestimate_batch_norm(model: nn.Module, split: project.Split, rows: int) -> 
     layers = [
         module
         for module in model.modules()
-        if isinstance(module, BATCH_NORMS) and module.track_running_stats
+        if isinstance(module, network.BATCH_NORMS) and module.track_running_stats
     ]
     rows = min(rows, split.rows)
     if not layers or rows < 2:

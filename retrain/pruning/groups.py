@@ -52,12 +52,15 @@ class CoupledGroup:
     blocks
         The units lie in so many equal runs (attention heads, normalisation groups), and as many
         must stay in each.
+    width
+        Channels of one layer that make up a unit; above 1 where a grouped convolution ties them.
     """
 
     name: str
     units: int
     axes: tuple[Axis, ...]
     blocks: int = 1
+    width: int = 1
 
 
 def per_unit(group: CoupledGroup, values: Mapping[str, torch.Tensor]) -> torch.Tensor:
@@ -91,18 +94,21 @@ def per_unit(group: CoupledGroup, values: Mapping[str, torch.Tensor]) -> torch.T
     return sums[: group.units]
 
 
-def kept_count(units: int, amount: float, *, align: int = 1, blocks: int = 1) -> int:
-    """Say how many units stay: the multiple of `align` nearest to `units * (1 - amount)`.
+def kept_count(
+    units: int, amount: float, *, align: int = 1, blocks: int = 1, width: int = 1
+) -> int:
+    """Say how many units stay: the multiple of a step nearest to `units * (1 - amount)`.
 
-    Ties go up (less is removed), at least one multiple stays, and a group that is smaller than one
-    multiple stays whole. With blocks the count is a multiple of them too.
+    The step is the fewest units that make up a multiple of `align` channels, and as many in each
+    block. Ties go up (less is removed), at least one step stays, and a group that is smaller than
+    one step stays whole.
 
     >>> [kept_count(n, 0.5, align=8) for n in (96, 24, 8, 6)]
     [48, 16, 8, 6]
     >>> kept_count(96, 2 / 3)
     32
     """
-    step = math.lcm(align, blocks)
+    step = math.lcm(align // math.gcd(align, width), blocks)
     if units < step:
         return units
     # A share such as 2/3 must not lose a channel to the last bit of a float.

@@ -11,10 +11,11 @@ from typing import Literal, NamedTuple, TypeAlias
 
 from torch import nn
 
+from retrain import network
+
 Side: TypeAlias = Literal["in", "out"]
 CONVOLUTIONS = (nn.Conv1d, nn.Conv2d, nn.Conv3d)
 TRANSPOSED = (nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d)
-BATCH_NORMS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d, nn.SyncBatchNorm)
 INSTANCE_NORMS = (nn.InstanceNorm1d, nn.InstanceNorm2d, nn.InstanceNorm3d)
 ROOTS = (nn.Linear, nn.Embedding, *CONVOLUTIONS, *TRANSPOSED)
 """Layers whose outputs can be removed."""
@@ -157,7 +158,7 @@ _RULES: tuple[tuple[tuple[type[nn.Module], ...], Callable[[nn.Module, Side], Los
     ((nn.Linear,), _linear),
     (CONVOLUTIONS, _convolution),
     (TRANSPOSED, _transposed),
-    ((*BATCH_NORMS, *INSTANCE_NORMS), _norm),
+    ((*network.BATCH_NORMS, *INSTANCE_NORMS), _norm),
     ((nn.GroupNorm,), _group_norm),
     ((nn.LayerNorm,), _layer_norm),
     ((nn.PReLU,), _prelu),

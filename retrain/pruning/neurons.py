@@ -167,14 +167,19 @@ class _Probe:
         losses = [pair for item in items if (pair := self._loss(item, attended=attends))]
         owners = self._units(items, losses)
         axes = tuple(axis for item, loss in losses for axis in self._axes(item, loss, owners))
-        blocks = math.lcm(*(loss.blocks for _, loss in losses if not loss.tied))
         count = max(owners) + 1
+        if count == 1:
+            reason = "all its channels hang together"
+            raise _Stays(reason)
+        width = math.lcm(*(loss.blocks for _, loss in losses if loss.tied))
+        blocks = math.lcm(*(loss.blocks for _, loss in losses if not loss.tied))
+        if width % blocks == 0:
+            # Every unit has a channel in each run already.
+            blocks = 1
         if blocks > 1 and owners != tuple(range(count)):
             reason = "its heads or norm groups are coupled across each other"
             raise _Stays(reason)
-        if count == 1:
-            raise _Stays("all its channels hang together")
-        return groups.CoupledGroup(root, count, axes, blocks)
+        return groups.CoupledGroup(root, count, axes, blocks, width)
 
     def _loss(self, item: Any, *, attended: bool) -> tuple[Any, layers.Loss] | None:
         node, module = item.dep.target, item.dep.target.module
@@ -184,8 +189,7 @@ class _Probe:
         if not node.outputs and side == "out":
             raise _Stays("it gives the model's answer")
         if isinstance(module, nn.Parameter):
-            path, dim = self.names[id(module)], node.pruning_dim % module.ndim
-            return item, layers.Loss((layers.Slot(path, dim),), ())
+            return item, self._bare(module, node.pruning_dim)
         if id(module) in self.names:
             loss = layers.loss(module, side)
             if loss is None:
@@ -196,6 +200,15 @@ class _Probe:
         if not attended and _mixes(module):
             raise _Stays("it feeds an attention written by hand; use nn.MultiheadAttention")
         return None
+
+    def _bare(self, parameter: nn.Parameter, dim: int) -> layers.Loss:
+        """Return what goes with a channel of a parameter that the graph knows no layer for."""
+        path = self.names[id(parameter)]
+        owner = path.rpartition(".")[0]
+        # RMSNorm checks its own shape; to the graph it is a product with a parameter.
+        counted = isinstance(self.model.get_submodule(owner), nn.RMSNorm)
+        attributes = (f"{owner}.normalized_shape",) if counted else ()
+        return layers.Loss((layers.Slot(path, dim % parameter.ndim),), attributes)
 
     def _units(self, items: Any, losses: list[tuple[Any, layers.Loss]]) -> tuple[int, ...]:
         """Return for each channel of the root the unit that it belongs to."""

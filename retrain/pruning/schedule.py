@@ -79,7 +79,9 @@ def prune(
 
 
 def _keep(group: groups.CoupledGroup, plan: recipe.Recipe) -> int:
-    return groups.kept_count(group.units, plan.amount, align=plan.align, blocks=group.blocks)
+    return groups.kept_count(
+        group.units, plan.amount, align=plan.align, blocks=group.blocks, width=group.width
+    )
 
 
 def _nothing(record: surgery.Surgery, plan: recipe.Recipe) -> str:

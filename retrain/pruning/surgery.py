@@ -46,7 +46,7 @@ class Attribute(msgspec.Struct, frozen=True):
 
 
 class GroupRecord(msgspec.Struct, frozen=True):
-    """For the reader: how many units of a coupled group there were, and how many stay."""
+    """For the reader: how many channels of a coupled group there were, and how many stay."""
 
     name: str
     before: int
@@ -125,7 +125,10 @@ def plan(model: nn.Module, kept: Sequence[tuple[groups.CoupledGroup, tuple[int, 
         selections=tuple(selections),
         cuts=tuple(cuts),
         attributes=tuple(attributes),
-        groups=tuple(GroupRecord(group.name, group.units, len(units)) for group, units in kept),
+        groups=tuple(
+            GroupRecord(group.name, group.units * group.width, len(units) * group.width)
+            for group, units in kept
+        ),
     )
 
 

@@ -53,10 +53,11 @@ def problem(model: nn.Module, example: network.Tensors, record: surgery.Surgery)
     _mask(reference, record)
     surgery.replay(cut, record)
     _neutralise(reference, cut)
-    with torch.no_grad():
-        expected = network.call(reference, example)
+    # With gradients on, torch's encoder layer takes no fused path that would pass by the above.
+    with torch.enable_grad():
+        expected = network.call(reference.requires_grad_(), example).detach()
         try:
-            found = network.call(cut, example)
+            found = network.call(cut.requires_grad_(), example).detach()
         except Exception as cause:  # noqa: BLE001 - the user's forward may raise anything
             return f"its own forward cannot follow the cut ({type(cause).__name__}: {cause})"
     if found.shape != expected.shape:
@@ -80,7 +81,7 @@ def _neutralise(reference: nn.Module, cut: nn.Module) -> None:
         reference.named_modules(), cut.named_modules(), strict=True
     ):
         del name
-        if isinstance(before, nn.LayerNorm | nn.GroupNorm):
+        if isinstance(before, nn.LayerNorm | nn.GroupNorm | nn.RMSNorm):
             for module in (before, after):
                 module.forward = _Affine(module)  # type: ignore[method-assign]
         if isinstance(before, nn.MultiheadAttention) and isinstance(after, nn.MultiheadAttention):
@@ -99,8 +100,8 @@ class _Affine:
     """A norm without the norm: its own scale and shift per channel only."""
 
     def __init__(self, module: nn.Module) -> None:
-        self.weight, self.bias = module.weight, module.bias
-        self.last = isinstance(module, nn.LayerNorm)
+        self.weight, self.bias = module.weight, getattr(module, "bias", None)
+        self.last = not isinstance(module, nn.GroupNorm)
 
     def __call__(self, values: torch.Tensor) -> torch.Tensor:
         # Bounded, because a network without its norms may otherwise grow beyond all numbers.
@@ -108,4 +109,4 @@ class _Affine:
         shape = (-1,) if self.last else (1, -1, *(1 for _ in values.shape[2:]))
         if self.weight is not None:
             values = values * self.weight.reshape(shape)  # type: ignore[operator]
-        return values if self.bias is None else values + self.bias.reshape(shape)  # type: ignore[operator]
+        return values if self.bias is None else values + self.bias.reshape(shape)
