@@ -41,7 +41,8 @@ CREATE INDEX events_by_subject ON events (subject, type);
 CREATE INDEX events_by_model ON events (model, type);
 
 -- name: append
--- An id that is stored already is passed over; any other violation must be an error.
+-- An id that is stored already is passed over; any other violation must be an error. The row of
+-- VALUES is repeated for each event.
 INSERT INTO events (id, type, source, time, subject, model, data) VALUES (?, ?, ?, ?, ?, ?, ?)
 ON CONFLICT (id) DO NOTHING;
 

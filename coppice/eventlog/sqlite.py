@@ -39,6 +39,7 @@ UNREADABLE = "coppice.unreadable"
 _BUSY_SECONDS = 10.0
 _LITTLE_SPACE = 2**20
 _PAGE_BYTES = 4096
+_CHUNK = 64
 
 _Row: TypeAlias = tuple[Any, ...]
 
@@ -102,14 +103,22 @@ class SqliteLog:
     def append(self, events: Sequence[records.Event]) -> None:
         """Commit events in one transaction; see `base.EventLog.append`."""
         rows = [(e.id, e.type, e.source, e.time, e.subject, e.model, e.data) for e in events]
+        chunks = [rows[start : start + _CHUNK] for start in range(0, len(rows), _CHUNK)]
         with self._writing, self._wrapped():
             self._check_open()
-            if len(rows) == 1:
+            if len(chunks) == 1:
                 # One statement outside a transaction is one: a third faster than BEGIN and COMMIT.
-                self._writer.execute(self._sql["append"], rows[0])
-            elif rows:
+                self._insert(chunks[0])
+            elif chunks:
                 with self._transaction():
-                    self._writer.executemany(self._sql["append"], rows)
+                    for chunk in chunks:
+                        self._insert(chunk)
+
+    def _insert(self, rows: Sequence[_Row]) -> None:
+        # All rows in one statement: Python's lock is given up once for each, and a busy thread
+        # takes its time to give it back.
+        statement = _for_rows(self._sql["append"], len(rows))
+        self._writer.execute(statement, [value for row in rows for value in row])
 
     def read(self, after: base.Position, limit: int = 1000) -> base.Batch:
         """Return at most `limit` events behind a position.
@@ -306,6 +315,13 @@ def _queries() -> dict[str, str]:
     _, *parts = re.split(r"^-- name: (\w+)$", text, flags=re.MULTILINE)
     bodies = (re.sub(r"^--.*\n?", "", body, flags=re.MULTILINE).strip() for body in parts[1::2])
     return dict(zip(parts[::2], bodies, strict=True))
+
+
+@functools.cache
+def _for_rows(statement: str, rows: int) -> str:
+    """Repeat the one row of an INSERT's VALUES."""
+    head, row, tail = re.split(r"VALUES (\([?, ]+\))", statement)
+    return f"{head}VALUES {', '.join([row] * rows)}{tail}"
 
 
 def _statements(script: str) -> list[str]:
