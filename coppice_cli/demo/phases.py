@@ -124,7 +124,7 @@ def over_pruned(on: stage.Stage) -> Happened:
 def pruning_decays(on: stage.Stage) -> Happened:
     """Promote a candidate that forgot microfilm, then send microfilm."""
     since = len(on.follower.facts)
-    options = ("--amount", "0.75", "--recover-on", "medium=paper", "--production", "--force")
+    options = ("--amount", "0.6", "--recover-on", "medium=paper", "--production", "--force")
     done = on.prune(*options, "--reason", "paper only")
     if done.returncode != 0:
         return f"coppice prune ended with {done.returncode}: {done.stderr[-400:]}", "", False
