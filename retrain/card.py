@@ -32,15 +32,15 @@ class Lineage(msgspec.Struct, frozen=True, kw_only=True):
     origin: str
     """How it came about: `trained`, `checkpoint`, `retrained`, or `pruned`."""
     reason: str
-    """Why it was made."""
+    """Why it was made, as a sentence."""
+    cause: str
+    """`manual`, or the cause of the decay that it answers."""
     fingerprint: str
     """Digest of what a dense parent follows from: data, training settings, checkpoint, module."""
     data: str
     """Digest of the data snapshot."""
     rows: dict[str, int]
     """Rows by the use that was made of them."""
-    recipe: recipe.Recipe | None = None
-    """What was pruned and how; `None` for a dense parent."""
     seed: int
 
 
@@ -51,13 +51,15 @@ class Card(msgspec.Struct, frozen=True, kw_only=True):
     status: str
     """`accepted`, `forced` or `refused`; a dense parent is always `accepted`."""
     lineage: Lineage
+    recipe: recipe.Recipe | None = None
+    """What was pruned and how; `None` for a dense parent."""
     libraries: dict[str, str]
     """Versions of what made it."""
     evaluation: evaluation.Evaluation
     gates: tuple[gates.GateResult, ...] = ()
     quality: quality.Quality
     cost: dict[str, float] = {}
-    """Sizes before and after: parameters, channels, bytes, and seconds of each phase."""
+    """Multiply-accumulates for one row and trained parameters, by column."""
 
 
 def libraries() -> dict[str, str]:
@@ -103,6 +105,8 @@ def figures(card: Card) -> dict[str, float]:
         found[f"drop_vs_{name}"] = comparison.drop
     if card.evaluation.latency is not None:
         found["latency_gain"] = card.evaluation.latency.gain
+    if "candidate_macs" in card.cost:
+        found["macs_ratio"] = card.cost["parent_macs"] / max(card.cost["candidate_macs"], 1.0)
     if card.evaluation.production is not None:
         columns = card.evaluation.production.columns
         found |= {f"production_{name}_score": figure["score"] for name, figure in columns.items()}

@@ -9,15 +9,18 @@ which no training ever sees. The hash does not know when or how often it is aske
 stays on its side in every later retraining and a candidate is never judged on rows that one of its
 ancestors learned from.
 
-How much they weigh: training on reference and production together, production rows are repeated a
-whole number of times until they weigh about as much as the reference (never less than once). The
-reference keeps what the model knew; the repetition lets some hundred fresh rows be heard beside
-thousands of old ones. Nothing is drawn, so the same log gives the same data.
+How much they weigh: the newest rows, as many as the diagnosis of a decay looks at (`decay.window`)
+or as must be there (`retrain.min_labels`), are the *recent* ones; they show the world as it is now.
+In training they are repeated a whole number of times, at most 10, until they weigh about as much as
+reference and older production together. Those keep what the model knew; the repetition lets some
+hundred fresh rows be heard beside thousands of old ones. Only held-back rows among the recent ones
+judge. Nothing is drawn, so the same log gives the same data.
 """
 
 from __future__ import annotations
 
 import collections
+import contextlib
 import dataclasses
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import NamedTuple, Protocol
@@ -27,6 +30,8 @@ import numpy as np
 from coppice import errors, labels, project, records, settings
 from coppice.eventlog import base
 
+MOST_REPEATS = 10
+"""Recent rows are repeated at most so often: more would teach the model those rows by heart."""
 _NO_SLICE = ""
 
 
@@ -40,25 +45,28 @@ class Production:
 
     Attributes
     ----------
-    train
-        Rows to learn from; may be none.
+    older
+        Rows to learn from, from before the recent ones; may be none.
+    recent
+        The newest rows to learn from; may be none.
     held_back
-        Rows to judge on; may be none.
+        Recent rows to judge on, which nothing learns from; may be none.
     skipped
         Labelled requests that could not be used, by reason.
     sources
         Rows by source of their labels.
     """
 
-    train: project.Split
+    older: project.Split
+    recent: project.Split
     held_back: project.Split
     skipped: Mapping[str, int] = dataclasses.field(default_factory=dict)
     sources: Mapping[str, int] = dataclasses.field(default_factory=dict)
 
     @property
     def rows(self) -> int:
-        """Number of rows in both parts."""
-        return self.train.rows + self.held_back.rows
+        """Number of rows in all parts."""
+        return self.older.rows + self.recent.rows + self.held_back.rows
 
 
 class LabelledRequests:
@@ -86,6 +94,11 @@ class LabelledRequests:
 
     def __iter__(self) -> Iterator[records.Feedback]:
         return iter(self._kept.values())
+
+    def take(self, record: records.Record) -> None:
+        """Remember a record if it is feedback."""
+        if isinstance(record, records.Feedback):
+            self.add(record)
 
     def add(self, feedback: records.Feedback) -> None:
         """Remember a request's labels unless it has some already."""
@@ -134,18 +147,47 @@ def collect(
         except _Unusable as reason:
             skipped[str(reason)] += 1
     examples.sort(key=lambda example: (example.time, example.request_id))
-    key = tree.serve.routing_key_secret.get_secret_value()
-    held = [is_held_back(key, example.request_id, tree.retrain.holdback) for example in examples]
-    like = reference.train
     sources: collections.Counter[str] = collections.Counter()
     for example in examples:
         sources[example.source] += len(example.targets)
+    parts = _parts(examples, tree)
     return Production(
-        train=_stack([e for e, kept in zip(examples, held, strict=True) if not kept], like),
-        held_back=_stack([e for e, kept in zip(examples, held, strict=True) if kept], like),
+        older=_stack(parts["older"], reference.train),
+        recent=_stack(parts["recent"], reference.train),
+        held_back=_stack(parts["held back"], reference.train),
         skipped=dict(sorted(skipped.items())),
         sources=dict(sorted(sources.items())),
     )
+
+
+def _parts(examples: Sequence[_Example], tree: settings.Settings) -> dict[str, list[_Example]]:
+    """Sort examples, oldest first, into their parts."""
+    key = tree.serve.routing_key_secret.get_secret_value()
+    parts: dict[str, list[_Example]] = {"older": [], "recent": [], "held back": [], "unused": []}
+    left = max(tree.decay.window, tree.retrain.min_labels)
+    for example in reversed(examples):
+        fresh = left > 0
+        left -= len(example.targets)
+        if is_held_back(key, example.request_id, tree.retrain.holdback):
+            parts["held back" if fresh else "unused"].append(example)
+        else:
+            parts["recent" if fresh else "older"].append(example)
+    return {name: part[::-1] for name, part in parts.items()}
+
+
+def from_log(log: IndexedLog, reference: project.Data, tree: settings.Settings) -> Production:
+    """Read all feedback in the log and collect what can be learned from it."""
+    kept = LabelledRequests(limit=tree.retrain.max_production_rows)
+    position = base.START
+    while True:
+        batch = log.read(position)
+        for event in batch.events:
+            if event.type == records.NAMES[records.Feedback] and event.model == tree.project.name:
+                with contextlib.suppress(errors.UndecodableEvent):
+                    kept.take(records.unseal(event))
+        if not batch.events:
+            return collect(log, kept, reference, tree)
+        position = batch.position
 
 
 def is_held_back(key: str, request_id: str, share: float) -> bool:
@@ -227,18 +269,14 @@ def _stack(examples: Sequence[_Example], like: project.Split) -> project.Split:
     )
 
 
-def combine(reference: project.Split, production: project.Split) -> project.Split:
-    """Put production rows behind the reference, repeated until they weigh about as much.
-
-    >>> reference = project.Split(inputs={"x": np.zeros(7)}, targets=np.zeros(7))
-    >>> fresh = project.Split(inputs={"x": np.ones(2)}, targets=np.ones(2))
-    >>> combine(reference, fresh).targets.tolist()
-    [0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 1.0, 1.0, 1.0, 1.0, 1.0, 1.0]
-    """
-    if production.rows == 0:
-        return reference
-    times = max(1, reference.rows // production.rows)
-    return concatenate([reference, *[production] * times])
+def combine(reference: project.Split, production: Production) -> project.Split:
+    """Put production behind the reference; the module's docstring says how much it weighs."""
+    once = [part for part in (reference, production.older) if part.rows]
+    rows = sum(part.rows for part in once)
+    times = 0
+    if production.recent.rows:
+        times = min(max(1, rows // production.recent.rows), MOST_REPEATS)
+    return concatenate([*once, *[production.recent] * times])
 
 
 def concatenate(splits: Sequence[project.Split]) -> project.Split:

@@ -56,7 +56,7 @@ def collect(log: MemoryLog, *labelled: records.Feedback) -> dataset.Production:
 
 
 def whole(production: dataset.Production) -> project.Split:
-    return dataset.concatenate([production.train, production.held_back])
+    return dataset.concatenate([production.older, production.recent, production.held_back])
 
 
 def test_a_label_is_joined_with_the_inputs_of_its_request() -> None:
@@ -76,7 +76,8 @@ def test_a_request_of_several_rows_gives_each_of_them() -> None:
 def test_rows_come_in_the_order_in_which_they_were_asked() -> None:
     log = log_of(*(prediction(f"r{at}", float(at)) for at in range(20)))
     found = collect(log, *(feedback(f"r{at}", 0) for at in reversed(range(20))))
-    assert found.train.inputs["x"][:, 0].tolist() == sorted(found.train.inputs["x"][:, 0].tolist())
+    seen = found.recent.inputs["x"][:, 0].tolist()
+    assert seen == sorted(seen)
     assert found.rows == 20
 
 
@@ -140,7 +141,7 @@ def test_a_request_never_changes_sides_as_more_arrive() -> None:
     held_first, held_later = (
         set(found.held_back.inputs["x"][:, 0].tolist()) for found in (first, later)
     )
-    trained_later = set(later.train.inputs["x"][:, 0].tolist())
+    trained_later = set(later.recent.inputs["x"][:, 0].tolist())
     assert held_first <= held_later
     assert not held_first & trained_later
 
@@ -172,18 +173,50 @@ def test_the_first_label_of_a_request_stands() -> None:
     assert [found.labels for found in kept] == [(0,)]
 
 
-def test_fresh_rows_are_repeated_until_they_weigh_as_much_as_the_reference() -> None:
-    fresh = project.Split(inputs={"x": np.ones((1, 2), np.float32)}, targets=np.array([1]))
-    both = dataset.combine(REFERENCE.train, fresh)
-    # 4 reference rows, and the one fresh row 4 times.
-    assert both.inputs["x"][:, 0].tolist() == [0.0] * 4 + [1.0] * 4
+def ones(rows: int) -> project.Split:
+    return project.Split(
+        inputs={"x": np.ones((rows, 2), np.float32)}, targets=np.ones(rows, np.int64)
+    )
 
 
-def test_many_fresh_rows_are_never_thinned() -> None:
-    fresh = project.Split(inputs={"x": np.ones((9, 2), np.float32)}, targets=np.ones(9, int))
-    assert dataset.combine(REFERENCE.train, fresh).rows == 13
+def fresh(*, older: int = 0, recent: int = 0) -> dataset.Production:
+    return dataset.Production(older=ones(older), recent=ones(recent), held_back=ones(0))
 
 
-def test_without_fresh_rows_the_reference_is_left_as_it_is() -> None:
+def test_recent_rows_are_repeated_until_they_weigh_as_much_as_the_rest() -> None:
+    both = dataset.combine(REFERENCE.train, fresh(older=2, recent=3))
+    # 4 reference rows and 2 older ones, then the 3 recent ones twice.
+    assert both.inputs["x"][:, 0].tolist() == [0.0] * 4 + [1.0] * 2 + [1.0] * 6
+
+
+def test_recent_rows_are_repeated_ten_times_at_most() -> None:
+    assert dataset.combine(ones(100), fresh(recent=2)).rows == 100 + 10 * 2
+
+
+def test_many_recent_rows_are_never_thinned() -> None:
+    assert dataset.combine(REFERENCE.train, fresh(recent=9)).rows == 13
+
+
+def test_without_production_rows_the_reference_is_left_as_it_is() -> None:
     nothing = collect(log_of())
-    assert dataset.combine(REFERENCE.train, nothing.train) is REFERENCE.train
+    assert dataset.combine(REFERENCE.train, nothing).targets.tolist() == [0, 1, 0, 1]
+
+
+def test_only_recent_rows_judge_and_only_those_are_repeated() -> None:
+    log = log_of(*(prediction(f"r{at}", float(at)) for at in range(600)))
+    found = collect(log, *(feedback(f"r{at}", 0) for at in range(600)))
+    # decay.window is 400: the rows 200 to 599 are the recent ones.
+    assert found.held_back.inputs["x"][:, 0].min() >= 200.0
+    assert found.recent.inputs["x"][:, 0].min() >= 200.0
+    assert found.older.inputs["x"][:, 0].max() < 200.0
+    assert found.recent.rows + found.held_back.rows == 400
+
+
+def test_everything_can_be_read_from_the_log_alone() -> None:
+    log = log_of(prediction("a", 1.0), prediction("b", 2.0))
+    other = records.Feedback(request_id="b", model="other", labels=(1,), labelled_at=0.0)
+    log.append([records.seal(f, source="t", now=9.0) for f in (feedback("a", 1), other)])
+    good = records.seal(feedback("b", 1), source="t", now=9.0)
+    log.append([records.Event("broken", good.type, "t", 9.0, "b", "m", b"\xc1")])
+    found = whole(dataset.from_log(log, REFERENCE, TREE))
+    assert found.inputs["x"][:, 0].tolist() == [1.0]

@@ -62,7 +62,8 @@ def test_a_regression_has_no_classes_to_count() -> None:
 
 def test_label_sources_and_left_out_requests_are_reported() -> None:
     production = dataset.Production(
-        train=split([0, 1], [1.0, 2.0]),
+        older=split([0], [1.0]),
+        recent=split([1], [2.0]),
         held_back=split([1], [4.0]),
         skipped={"the request failed": 2},
         sources={"model-assisted": 2, "human": 1},

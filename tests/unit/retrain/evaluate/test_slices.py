@@ -49,9 +49,7 @@ def test_the_judged_slices_share_the_chance_of_a_false_alarm() -> None:
     outcomes = np.array(([1.0] * 4 + [0.0] * 46) * 2)
     pairs = paired.Pairs(outcomes=outcomes, divergence=outcomes)
     rows = split([0] * 50 + [1] * 50, rare=["yes"] * 3 + [""] * 97)
-    found = slices.compare(
-        pairs, slices.masks(rows, ("zero", "one")), confidence=0.95, min_rows=30
-    )
+    found = slices.compare(pairs, slices.masks(rows, ("zero", "one")), confidence=0.95, min_rows=30)
     # Two slices have 30 rows, the third is only reported: each gets half of 0.05.
     expected = paired.tango(4, 0, 50, confidence=0.975)
     assert (found["class=zero"].low, found["class=zero"].high) == pytest.approx(expected)

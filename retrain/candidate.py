@@ -1,0 +1,369 @@
+"""The flow of the learning plane: data, dense parent, cut, recovery, evaluation, gates, artifact.
+
+Called by `coppice prune` and by the retraining loop. Takes a project and a request; gives an
+artifact in the registry and a candidate event in the log. Reads as one story in `make`; each phase
+is a function, and frozen values go from one to the next.
+
+A refused candidate is registered too, so that it can be looked at, but no alias ever points at it
+and the control plane never sees it accepted.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import tempfile
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Literal, TypeAlias
+
+import msgspec
+from torch import nn
+
+from coppice import artifact, clock, errors, labels, project, records
+from coppice.eventlog.base import EventLog
+from coppice.registry.base import Registry
+from retrain import card, dataset, gates, material, pack, parents, proving, quality, train
+from retrain.evaluate import evaluation
+from retrain.pruning import recipe, schedule, surgery
+
+SOURCE = "coppice/retrain"
+"""Source of every event that this plane writes."""
+Progress: TypeAlias = Callable[[str, float], None]
+"""Told the phase and the share of it that is done; may raise to stop the flow."""
+
+SYSTEM_CLOCK = clock.SystemClock()
+
+
+def silent(phase: str, share: float) -> None:
+    """Ignore progress."""
+    del phase, share
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
+class CandidateRequest:
+    """What to make, from what, and why.
+
+    Attributes
+    ----------
+    recipe
+        What to prune and how to recover.
+    reason
+        A sentence for the card.
+    cause
+        `manual`, or the cause of the decay that this answers.
+    force
+        Register as `forced` what the gates refuse.
+    production
+        Labelled production rows to train on and to judge by, beside the project's own data.
+    parent
+        Tag of a registered dense parent to start from. Without one the newest parent is used if
+        the project has not changed since it was made, and else a new one is made.
+    refit
+        Train the dense parent again, on the project's data and production, before it is cut.
+    recover_on
+        Name of the only slice to fine-tune on after the cut, such as `medium=paper`, where not on
+        everything; the null control too.
+    """
+
+    recipe: recipe.Recipe
+    reason: str = "asked for by hand"
+    cause: Literal["manual", "pruning", "world"] = "manual"
+    force: bool = False
+    production: dataset.Production | None = None
+    parent: str | None = None
+    refit: bool = False
+    recover_on: str | None = None
+
+
+class Phases:
+    """Tell progress and keep the time of each phase.
+
+    Attributes
+    ----------
+    seconds
+        Time of each phase that has ended, by name.
+    """
+
+    def __init__(self, progress: Progress, timer: clock.Clock) -> None:
+        self._progress = progress
+        self._timer = timer
+        self.seconds: dict[str, float] = {}
+
+    @contextlib.contextmanager
+    def phase(self, name: str) -> Iterator[Callable[[float], None]]:
+        """Time a block; yields a function that is told the share that is done."""
+        start = self._timer.monotonic()
+        self._progress(name, 0.0)
+        yield lambda share: self._progress(name, share)
+        self._progress(name, 1.0)
+        self.seconds[name] = self._timer.monotonic() - start
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
+class _Bench:
+    """What every phase works with."""
+
+    own: project.Project
+    registry: Registry
+    request: CandidateRequest
+    phases: Phases
+    timer: clock.Clock
+    folder: Path
+
+    @property
+    def name(self) -> str:
+        return self.own.settings.project.name
+
+    @property
+    def task(self) -> labels.Task:
+        return self.own.settings.project.task
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
+class _Models:
+    """The three models of every evaluation, and the cut between two of them."""
+
+    parent: parents.Parent
+    parent_tag: str
+    null: nn.Module
+    candidate: nn.Module
+    cut: surgery.Surgery
+
+
+def make(
+    own: project.Project,
+    registry: Registry,
+    log: EventLog,
+    request: CandidateRequest,
+    *,
+    progress: Progress = silent,
+    timer: clock.Clock = SYSTEM_CLOCK,
+) -> records.Candidate:
+    """Make a candidate and log what became of it.
+
+    Returns
+    -------
+    Candidate
+        The record that was logged: accepted, or forced.
+
+    Raises
+    ------
+    GateRefused
+        It failed a gate and was not forced; the message names each gate, figure and threshold.
+    PruningError
+        The recipe cannot be carried out on this model.
+    ProjectError
+        The project's own code or data cannot be used.
+    """
+    phases = Phases(progress, timer)
+    with tempfile.TemporaryDirectory(prefix="coppice-") as name:
+        bench = _Bench(
+            own=own,
+            registry=registry,
+            request=request,
+            phases=phases,
+            timer=timer,
+            folder=Path(name),
+        )
+        with phases.phase("data"):
+            used = material.gather(own, request.production, recover_on=request.recover_on)
+        models = _train(bench, used)
+        judged = _judge(bench, used, models)
+        made = _register(bench, used, models, judged)
+    log.append([records.seal(made, source=SOURCE, now=timer.now())])
+    if made.status == "refused":
+        message = (
+            f"{made.version} was refused: {'; '.join(made.refusals)}; see its card, or force it"
+        )
+        raise errors.GateRefused(message)
+    return made
+
+
+def _train(bench: _Bench, used: material.Material) -> _Models:
+    with bench.phases.phase("parent") as progress:
+        parent = _parent(bench, used, progress)
+    tag = parent.tag or _register_parent(bench, used, parent)
+    candidate = parents.copy_of(bench.own, parent)
+    with bench.phases.phase("prune"):
+        seed, how = bench.own.settings.project.seed, bench.request.recipe
+        cut = schedule.prune(candidate, used.training, how, task=bench.task, seed=seed)
+    with bench.phases.phase("recover") as progress:
+        _recover(bench, used, parent, candidate, progress)
+    null = parents.copy_of(bench.own, parent)
+    with bench.phases.phase("null control") as progress:
+        _recover(bench, used, parent, null, progress)
+    return _Models(parent=parent, parent_tag=tag, null=null, candidate=candidate, cut=cut)
+
+
+def _parent(
+    bench: _Bench, used: material.Material, progress: Callable[[float], None]
+) -> parents.Parent:
+    own = bench.own
+    tag = bench.request.parent or parents.reusable(own, bench.registry, used.fingerprint)
+    if tag is not None:
+        parent = parents.registered(own, bench.registry, tag)
+    else:
+        parent = parents.make(own, used.data, progress=progress)
+    if not bench.request.refit:
+        return parent
+    return parents.retrain(own, parent, used.training, progress=progress)
+
+
+def _recover(
+    bench: _Bench,
+    used: material.Material,
+    parent: parents.Parent,
+    model: nn.Module,
+    progress: Callable[[float], None],
+) -> None:
+    """Fine-tune with distillation: the candidate and the null control by the very same plan."""
+    how, tree = bench.request.recipe, bench.own.settings
+    if how.finetune_epochs == 0:
+        return
+    plan = train.FitPlan(
+        task=bench.task,
+        epochs=how.finetune_epochs,
+        batch_size=tree.train.batch_size,
+        learning_rate=how.learning_rate,
+        weight_decay=tree.train.weight_decay,
+        distill_weight=how.distill_weight,
+        temperature=how.temperature,
+        seed=tree.project.seed,
+    )
+    train.fit(
+        model,
+        used.recovery,
+        plan,
+        teacher=parent.model,
+        progress=lambda epoch, _: progress(epoch / how.finetune_epochs),
+    )
+
+
+def _register_parent(bench: _Bench, used: material.Material, parent: parents.Parent) -> str:
+    """Pack and register a dense parent of its own, and return its tag."""
+    with bench.phases.phase("pack parent"):
+        how = proving.rules(bench.own, used.data.classes)
+        made = card.Card(
+            status="accepted",
+            lineage=_lineage(bench, used, origin=parent.origin, parent=None),
+            libraries=card.libraries(),
+            evaluation=proving.evaluate(used, {"parent": parent.model}, how),
+            quality=quality.inspect(used.data, used.production),
+            cost=_cost(used, {"parent": parent.model}),
+        )
+        folder = bench.folder / "parent"
+        pack.pack(parent.model, _parts(bench, used, made, "parent"), folder)
+        tag = bench.registry.add(folder)
+    if parent.origin != "retrained":
+        # One that was trained again becomes the parent of later prunings only if its child passes.
+        bench.registry.point(bench.name, {"parent": tag})
+    return tag
+
+
+def _judge(bench: _Bench, used: material.Material, models: _Models) -> evaluation.Evaluation:
+    own, path = bench.own, bench.folder / "candidate" / artifact.MODEL
+    with bench.phases.phase("evaluate"):
+        judged = proving.evaluate(
+            used,
+            {"parent": models.parent.model, "null": models.null, "candidate": models.candidate},
+            proving.rules(own, used.data.classes),
+            champion=proving.champion(bench.registry, bench.name, used.data),
+        )
+    with bench.phases.phase("export"):
+        path.parent.mkdir()
+        pack.export(models.candidate, used.packed.validation, path, task=bench.task)
+    with bench.phases.phase("latency"):
+        timed = proving.race(
+            bench.registry.path(models.parent_tag) / artifact.MODEL,
+            path,
+            used.data.holdout,
+            timer=bench.timer,
+            confidence=own.settings.gates.confidence,
+        )
+    return msgspec.structs.replace(judged, latency=timed)
+
+
+def _register(
+    bench: _Bench, used: material.Material, models: _Models, judged: evaluation.Evaluation
+) -> records.Candidate:
+    results = gates.check(judged, bench.own.settings.gates)
+    refusals = gates.refusals(results)
+    status = _status(refusals, force=bench.request.force)
+    made = card.Card(
+        status=status,
+        lineage=_lineage(bench, used, origin="pruned", parent=models.parent_tag),
+        recipe=bench.request.recipe,
+        libraries=card.libraries(),
+        evaluation=judged,
+        gates=results,
+        quality=quality.inspect(used.data, used.production),
+        cost=_cost(used, {"parent": models.parent.model, "candidate": models.candidate}),
+    )
+    folder = bench.folder / "candidate"
+    with bench.phases.phase("pack"):
+        parts = _parts(bench, used, made, "candidate", cut=models.cut)
+        pack.pack(models.candidate, parts, folder)
+        tag = bench.registry.add(folder)
+        if status != "refused":
+            bench.registry.point(bench.name, {"parent": models.parent_tag})
+    return records.Candidate(
+        model=bench.name,
+        version=tag,
+        parent=models.parent_tag,
+        status=status,
+        reason=bench.request.cause,
+        refusals=refusals,
+        figures=card.figures(made),
+    )
+
+
+def _status(refusals: Sequence[str], *, force: bool) -> Literal["accepted", "forced", "refused"]:
+    if not refusals:
+        return "accepted"
+    return "forced" if force else "refused"
+
+
+def _lineage(
+    bench: _Bench, used: material.Material, *, origin: str, parent: str | None
+) -> card.Lineage:
+    splits = used.used()
+    return card.Lineage(
+        parent=parent,
+        origin=origin,
+        reason=bench.request.reason,
+        cause=bench.request.cause,
+        fingerprint=used.fingerprint,
+        data=quality.digest(splits),
+        rows={name: split.rows for name, split in splits.items()},
+        seed=bench.own.settings.project.seed,
+    )
+
+
+def _cost(used: material.Material, models: dict[str, nn.Module]) -> dict[str, float]:
+    found = {name: schedule.cost(model, used.data.train) for name, model in models.items()}
+    figures = {f"{name}_macs": float(cost.macs) for name, cost in found.items()}
+    return figures | {f"{name}_parameters": float(cost.parameters) for name, cost in found.items()}
+
+
+def _parts(
+    bench: _Bench,
+    used: material.Material,
+    made: card.Card,
+    column: evaluation.Column,
+    cut: surgery.Surgery | None = None,
+) -> pack.PackParts:
+    tree = bench.own.settings.project
+    accepted, rows = proving.expected(made.evaluation, column)
+    return pack.PackParts(
+        name=tree.name,
+        task=tree.task,
+        scale=tree.scale,
+        data=used.packed,
+        card=card.to_tree(made),
+        accepted=accepted,
+        accepted_rows=rows,
+        created_at=bench.timer.now(),
+        parent=made.lineage.parent,
+        surgery=cut,
+    )
