@@ -39,7 +39,7 @@ def add(
         The folder is not a whole and unaltered artifact, or its name cannot be a tag's.
     """
     tag = artifact.tag(folder)
-    name, _, identity = tag.partition(":")
+    name, _, identity = tag.rpartition(":")
     if _NAME.fullmatch(name) is None:
         message = f"{name!r} cannot name a version: use lower case, digits, `-`, `_` and `.`"
         raise errors.ArtifactError(message)
