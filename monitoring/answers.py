@@ -45,11 +45,7 @@ class Scoring(NamedTuple):
         if tensor is None or len(tensor.shape) != dimensions:
             message = f"an answer holds no `scores` of {dimensions} dimensions"
             raise errors.UndecodableEvent(message)
-        try:
-            scores = tensor.array()
-        except (ValueError, TypeError) as cause:
-            message = f"an answer's `scores` are not a tensor: {cause}"
-            raise errors.UndecodableEvent(message) from cause
+        scores = tensor.array()
         reduced = scores if self.task == "regression" else scores.argmax(axis=1)
         return tuple(map(float, reduced.tolist()))
 

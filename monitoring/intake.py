@@ -7,13 +7,13 @@ events gives the same state.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import NamedTuple, Protocol, TypeAlias, TypeVar
+from typing import Protocol, TypeAlias, TypeVar
 
 import numpy as np
 import numpy.typing as npt
 
 from coppice import artifact, errors, labels, records, settings
-from monitoring import answers, join, performance, trials, windows
+from monitoring import answers, drift, join, performance, trials, windows
 from monitoring import state as states
 
 FeatureRows: TypeAlias = npt.NDArray[np.float32]
@@ -32,13 +32,6 @@ _READ = frozenset(
 )
 
 
-class Look(NamedTuple):
-    """What a full window of features showed: each feature's score over its threshold."""
-
-    ratios: dict[str, float]
-    alarmed: bool
-
-
 class Knowledge(Protocol):
     """What the fold must know of versions; the same answer for the same version, always."""
 
@@ -46,7 +39,7 @@ class Knowledge(Protocol):
         """Return a version's manifest; raise `CoppiceError` where there is none."""
         ...
 
-    def look(self, version: str, features: FeatureRows) -> Look | None:
+    def look(self, version: str, features: FeatureRows) -> drift.DriftLook | None:
         """Compare a window with the version's reference; `None` where that cannot be done."""
         ...
 
@@ -87,9 +80,15 @@ class Intake:
             self._count(event.type)
 
     def assume(self, route: states.Route, now: float) -> None:
-        """Take roles from elsewhere than the log, where no rollout event has told them yet."""
-        self._enthrone(route, now)
+        """Take roles from elsewhere than the log, where no rollout event has told them yet.
+
+        Raises
+        ------
+        UnknownVersion
+            The registry does not have the champion.
+        """
         self.state.route = route
+        self._enthrone(route, now)
 
     def _dispatch(self, record: records.Record, now: float) -> None:
         match record:
@@ -243,9 +242,8 @@ class Intake:
         if full is None:
             return
         look = self._knowledge.look(reign.version, full)
-        if look is None:
-            return
-        reign.drift.take(look.ratios, alarmed=look.alarmed)
+        if look is not None:
+            reign.drift.take(look)
 
     def _trial(self, pair: join.Pair, since: float) -> trials.Trial:
         found = self.state.trial(pair)
@@ -257,20 +255,22 @@ class Intake:
 
     def _rollout(self, record: records.Rollout, now: float) -> None:
         route = states.Route(record.champion, record.candidate, record.previous)
-        self._enthrone(route, now)
         self.state.route = route
-        if route.candidate is None:
-            return
-        pair = join.Pair(route.champion, route.candidate)
-        if record.outcome == "started":
-            # A version that is tried again starts without the evidence of its last trial.
-            self.state.on_trial = [trial for trial in self.state.on_trial if trial.pair != pair]
-        self._trial(pair, now)
+        if route.candidate is not None:
+            pair = join.Pair(route.champion, route.candidate)
+            if record.outcome == "started":
+                # A version that is tried again starts without the evidence of its last trial.
+                self.state.on_trial = [held for held in self.state.on_trial if held.pair != pair]
+                self.state.forget_announcement("candidate", route.candidate)
+            self._trial(pair, now)
+        self._enthrone(route, now)
 
     def _enthrone(self, route: states.Route, now: float) -> None:
         if self.state.reign is not None and self.state.reign.version == route.champion:
             return
         manifest = self._knowledge.manifest(route.champion)
+        # What was announced in an earlier reign says nothing about this one.
+        self.state.forget_announcement("champion", route.champion)
         decay = self._settings.decay
         self.state.reign = states.Reign(
             version=route.champion,
@@ -285,11 +285,7 @@ class Intake:
         )
 
     def _verdict(self, record: records.Verdict) -> None:
-        announced = self.state.announced
-        key = states.announcement(record.scope, record.version)
-        announced.pop(key, None)
-        announced[key] = record
-        _bound(announced, 2 * states.VERSIONS_KEPT)
+        self.state.announce(record)
 
 
 def _bound(entries: dict[str, _T], limit: int) -> None:

@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import msgspec
 
-from coppice import records
-from monitoring import join, performance, trials, windows
+from coppice import records, settings
+from monitoring import drift, join, performance, trials, windows
 
 VERSIONS_KEPT = 8
 """Versions whose windows are kept: champion, candidate, previous, parent, and as many that were."""
@@ -20,6 +20,8 @@ LIVE_KEPT = 2000
 """Unlabelled requests of the sample for live accuracy that are kept for the label queue."""
 
 
+LOOKS_KEPT = 20
+"""Drift windows whose outcome is kept; `drift.sustained` is a smaller number."""
 EAGER = 10
 """While the cause of a decay is undecided, so many times the usual labels are asked for."""
 
@@ -45,18 +47,18 @@ class DriftSeen(msgspec.Struct):
     """What the drift detector found in the windows of the champion."""
 
     windows: int = 0
-    alarms_in_a_row: int = 0
-    ratio: float = 0.0
-    """Largest score over its threshold in the last window; above 1 is an alarm."""
-    ratios: dict[str, float] = {}
-    """The same for each feature."""
+    looks: list[drift.DriftLook] = []
+    """What the last windows showed, the newest last."""
 
-    def take(self, ratios: dict[str, float], *, alarmed: bool) -> None:
+    @property
+    def ratio(self) -> float:
+        """How far the farthest feature of the last window is on its way to its threshold."""
+        return (self.looks[-1].ratio or 0.0) if self.looks else 0.0
+
+    def take(self, look: drift.DriftLook) -> None:
         """Take in what one full window showed."""
-        self.recent += 1
-        self.alarms_in_a_row = self.alarms_in_a_row + 1 if alarmed else 0
-        self.ratios = ratios
-        self.ratio = max(ratios.values(), default=0.0)
+        self.windows += 1
+        self.looks = [*self.looks, look][-LOOKS_KEPT:]
 
 
 class Reign(msgspec.Struct):
@@ -107,6 +109,15 @@ class State(msgspec.Struct):
     events: dict[str, int] = {}
     """Events taken in, by type; `undecodable` for those that could not be read."""
 
+    @classmethod
+    def empty(cls, tree: settings.Settings) -> State:
+        """Return the state before the first event."""
+        return cls(
+            requests=join.Join(tree.monitor.join_limit),
+            slices=windows.Slices(tree.monitor.slice_limit),
+            window_limit=tree.decay.window,
+        )
+
     def window(self, version: str) -> windows.Window:
         """Return a version's window, opening it where there is none."""
         found = self.recent.pop(version, None) or windows.Window(self.window_limit)
@@ -125,7 +136,17 @@ class State(msgspec.Struct):
             return None
         return self.trial(join.Pair(self.route.champion, self.route.candidate))
 
+    def announced_of(self, scope: str, version: str) -> records.Verdict | None:
+        """Return the latest verdict of ours about a version."""
+        return self.announced.get(f"{scope} {version}")
 
-def announcement(scope: str, version: str) -> str:
-    """Return the key of a verdict in `State.announced`."""
-    return f"{scope} {version}"
+    def announce(self, verdict: records.Verdict) -> None:
+        """Note a verdict that is in the log."""
+        self.forget_announcement(verdict.scope, verdict.version)
+        self.announced[f"{verdict.scope} {verdict.version}"] = verdict
+        if len(self.announced) > 2 * VERSIONS_KEPT:
+            del self.announced[next(iter(self.announced))]
+
+    def forget_announcement(self, scope: str, version: str) -> None:
+        """Let the next verdict about a version count as its first."""
+        self.announced.pop(f"{scope} {version}", None)

@@ -1,0 +1,219 @@
+"""The monitor's own pages: verdict, state, label queue, metrics.
+
+====================== ========================================================================
+GET /health            200 while the process is alive; says when the last turn succeeded
+GET /metrics           Prometheus text
+GET /v1/verdict        ?model= : about the candidate; 200 always, no data is `undecided`
+GET /v1/state          ?model= : everything that the last turn saw
+GET /v1/labels/wanted  ?model=&limit= : requests to label, the most decisive first
+====================== ========================================================================
+
+The pages only read the last turn's `Status`, which is replaced as a whole, so that a long turn
+(a detector that calibrates, a replay) never holds one up.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import socket
+import threading
+from collections.abc import Iterator
+from typing import Protocol
+
+import msgspec
+import uvicorn
+from starlette import applications, requests, responses, routing
+
+from coppice import clock, errors, records, settings
+from monitoring import status, wanted
+
+DEFAULT_LIMIT = 100
+START_SECONDS = 10.0
+
+
+class Source(Protocol):
+    """Where the pages take what they show."""
+
+    def status(self) -> status.Status | None:
+        """Return what the last turn saw; `None` before the first."""
+        ...
+
+    def metrics(self) -> bytes:
+        """Return the text of `/metrics`."""
+        ...
+
+
+class CandidateVerdict(msgspec.Struct, frozen=True, kw_only=True):
+    """The answer of `/v1/verdict`, in the form that rollout controllers ask for."""
+
+    verdict: str
+    reason: str
+    model: str
+    version: str | None = None
+    against: str | None = None
+    evidence: dict[str, float] = {}
+    counts: dict[str, int] = {}
+    label_coverage: float = 0.0
+
+
+class WantedRow(msgspec.Struct, frozen=True, kw_only=True):
+    """One entry of `/v1/labels/wanted`; see `wanted.WantedLabel`."""
+
+    request_id: str
+    reason: str
+    version: str
+    rows: tuple[int, ...] | None
+    divergence: float
+    inclusion_probability: float
+    age_seconds: float
+
+
+def app(source: Source, model: str, time: clock.Clock) -> applications.Starlette:
+    """Build the pages.
+
+    Parameters
+    ----------
+    source
+        What they show.
+    model
+        The one model that this monitor watches.
+    time
+        Tells how old a request is.
+    """
+
+    async def health(_: requests.Request) -> responses.Response:
+        seen = source.status()
+        return _json({"alive": True, "last_turn": seen.at if seen is not None else None})
+
+    async def metrics(_: requests.Request) -> responses.Response:
+        return responses.Response(source.metrics(), media_type="text/plain; version=0.0.4")
+
+    async def verdict(request: requests.Request) -> responses.Response:
+        asked = request.query_params.get("model", model)
+        return _json(candidate_verdict(source.status() if asked == model else None, asked, model))
+
+    async def state(request: requests.Request) -> responses.Response:
+        asked = request.query_params.get("model", model)
+        seen = source.status() if asked == model else None
+        return _json({"model": asked, "watched": asked == model, "state": seen})
+
+    async def labels_wanted(request: requests.Request) -> responses.Response:
+        asked = request.query_params.get("model", model)
+        try:
+            limit = int(request.query_params.get("limit", DEFAULT_LIMIT))
+        except ValueError:
+            return _json({"error": "`limit` is a whole number, at least 0"}, 400)
+        seen = source.status() if asked == model else None
+        rows = wanted_rows(seen, max(limit, 0), time.now())
+        return _json({"model": asked, "wanted": rows})
+
+    return applications.Starlette(
+        routes=[
+            routing.Route("/health", health),
+            routing.Route("/metrics", metrics),
+            routing.Route("/v1/verdict", verdict),
+            routing.Route("/v1/state", state),
+            routing.Route("/v1/labels/wanted", labels_wanted),
+        ]
+    )
+
+
+def candidate_verdict(seen: status.Status | None, asked: str, watched: str) -> CandidateVerdict:
+    """Say what is known about the candidate; whatever is missing is `undecided`.
+
+    >>> candidate_verdict(None, "cats", "digits").reason
+    "this monitor watches 'digits', not 'cats'"
+    """
+    if asked != watched:
+        reason = f"this monitor watches {watched!r}, not {asked!r}"
+    elif seen is None:
+        reason = "the monitor has not finished its first look at the event log"
+    elif seen.candidate is None:
+        reason = "there is no candidate"
+    elif seen.candidate_verdict is None:
+        reason = f"{seen.candidate} has not been judged yet"
+    else:
+        return _told(seen.candidate_verdict)
+    return CandidateVerdict(verdict="undecided", reason=reason, model=asked)
+
+
+def _told(verdict: records.Verdict) -> CandidateVerdict:
+    return CandidateVerdict(
+        verdict=verdict.kind,
+        reason=verdict.reason,
+        model=verdict.model,
+        version=verdict.version,
+        against=verdict.against,
+        evidence=verdict.evidence,
+        counts=verdict.counts,
+        label_coverage=verdict.label_coverage,
+    )
+
+
+def wanted_rows(seen: status.Status | None, limit: int, now: float) -> list[WantedRow]:
+    """Return the head of the label queue."""
+    queue: tuple[wanted.WantedLabel, ...] = seen.queue if seen is not None else ()
+    return [
+        WantedRow(
+            request_id=label.request_id,
+            reason=label.reason,
+            version=label.version,
+            rows=label.rows,
+            divergence=round(label.divergence, 6),
+            inclusion_probability=label.inclusion_probability,
+            age_seconds=round(max(now - label.seen_at, 0.0), 3),
+        )
+        for label in queue[:limit]
+    ]
+
+
+@contextlib.contextmanager
+def served(pages: applications.Starlette, chosen: settings.MonitorSettings) -> Iterator[int]:
+    """Serve the pages from a thread while the block runs; yields the port.
+
+    Raises
+    ------
+    EnvironmentProblem
+        The port is taken or the address is not this machine's.
+    """
+    listener = _listen(chosen.host, chosen.port)
+    config = uvicorn.Config(pages, log_level="warning", access_log=False, lifespan="off")
+    server = uvicorn.Server(config)
+    thread = threading.Thread(
+        target=_serve, args=(server, listener), name="monitor-http", daemon=True
+    )
+    thread.start()
+    try:
+        yield listener.getsockname()[1]
+    finally:
+        server.should_exit = True
+        thread.join(START_SECONDS)
+        listener.close()
+
+
+def _serve(server: uvicorn.Server, listener: socket.socket) -> None:
+    asyncio.run(server.serve(sockets=[listener]))
+
+
+def _listen(host: str, port: int) -> socket.socket:
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    listener = socket.socket(family, socket.SOCK_STREAM)
+    try:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.bind((host, port))
+        listener.listen()
+    except OSError as cause:
+        listener.close()
+        message = (
+            f"the monitor cannot listen on {host}:{port} ({cause.strerror}); "
+            "stop what uses it, or set `monitor.host` and `monitor.port`"
+        )
+        raise errors.EnvironmentProblem(message) from cause
+    return listener
+
+
+def _json(value: object, status_code: int = 200) -> responses.Response:
+    return responses.Response(
+        msgspec.json.encode(value), status_code, media_type="application/json"
+    )

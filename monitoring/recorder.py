@@ -1,0 +1,182 @@
+"""Every metric of the judging plane: names, labels and help in one place.
+
+Labels are bounded: versions to those that play a part, slices by `monitor.slice_limit`, features by
+the artifact (at most 32). What a version or slice showed is removed once it plays no part any more.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Mapping
+
+import prometheus_client
+from prometheus_client import registry
+
+from coppice import records
+from monitoring import status
+
+SECONDS = (0.001, 0.005, 0.01, 0.05, 0.1, 0.5, 1.0, 5.0, 10.0, 60.0)
+
+
+class Recorder:
+    """Count and show what the monitor sees; it never decides.
+
+    Parameters
+    ----------
+    model
+        Value of the `model` label.
+    collectors
+        Where the metrics are registered; one of its own by default, so that two recorders in one
+        process do not collide.
+
+    Examples
+    --------
+    >>> recorder = Recorder("digits")
+    >>> recorder.took({"prediction": 3}, {"repeated_label": 1}, seconds=0.01)
+    >>> 'coppice_monitor_events_total{kind="prediction",model="digits"} 3.0' in (
+    ...     recorder.page().decode())
+    True
+    """
+
+    def __init__(self, model: str, collectors: registry.CollectorRegistry | None = None) -> None:
+        self.registry = collectors or registry.CollectorRegistry()
+        self._model = model
+        self._shown: dict[prometheus_client.Gauge, set[tuple[str, ...]]] = {}
+        self._counted: dict[tuple[prometheus_client.Counter, str], int] = {}
+        self._make_counters()
+        gauge = functools.partial(prometheus_client.Gauge, registry=self.registry)
+        self._verdict = gauge(
+            "coppice_verdict", "1 for the verdict in force, by scope.", ["model", "scope", "kind"]
+        )
+        self._accuracy = gauge(
+            "coppice_accuracy_ratio",
+            "Mean score over the recent labelled rows.",
+            ["model", "version", "slice"],
+        )
+        self._accuracy_low = gauge(
+            "coppice_accuracy_lower_bound_ratio",
+            "Lower 95% bound of the mean score.",
+            ["model", "version", "slice"],
+        )
+        self._coverage = gauge(
+            "coppice_label_coverage_ratio",
+            "Share of the answered rows whose truth is known.",
+            ["model", "version"],
+        )
+        self._agreement = gauge(
+            "coppice_parent_agreement_ratio",
+            "Share of mirrored rows that the dense parent answers alike.",
+            ["model", "version"],
+        )
+        self._evidence = gauge(
+            "coppice_evidence_log",
+            "Log evidence: about the candidate (promote, rollback, failures), of decay (decay).",
+            ["model", "direction"],
+        )
+        self._drift = gauge(
+            "coppice_drift_ratio",
+            "How far a feature is on its way to its drift threshold; 1 and above alarms.",
+            ["model", "feature"],
+        )
+        self._wanted = gauge(
+            "coppice_labels_wanted", "Requests in the label queue.", ["model", "reason"]
+        )
+        self._caught_up = gauge(
+            "coppice_monitor_caught_up", "1 where no event was left to take in.", ["model"]
+        )
+        self._success = gauge(
+            "coppice_monitor_last_success_timestamp_seconds",
+            "When a turn last succeeded, seconds since 1970 UTC.",
+            ["model"],
+        )
+
+    def _make_counters(self) -> None:
+        counter = functools.partial(prometheus_client.Counter, registry=self.registry)
+        self._events = counter(
+            "coppice_monitor_events_total",
+            "Events taken in; `undecodable` and `unknown_version` were passed over.",
+            ["model", "kind"],
+        )
+        self._oddities = counter(
+            "coppice_monitor_join_oddities_total",
+            "Repeats, labels that fit nothing, and requests forgotten unlabelled.",
+            ["model", "kind"],
+        )
+        self._errors = counter(
+            "coppice_monitor_turn_errors_total", "Turns that raised.", ["model", "error"]
+        )
+        self._verdicts = counter(
+            "coppice_monitor_verdicts_total", "Verdicts written.", ["model", "scope", "kind"]
+        )
+        self._seconds = prometheus_client.Histogram(
+            "coppice_monitor_turn_seconds",
+            "Time of a turn.",
+            ["model"],
+            buckets=SECONDS,
+            registry=self.registry,
+        )
+
+    def took(
+        self, events: Mapping[str, int], oddities: Mapping[str, int], *, seconds: float
+    ) -> None:
+        """Count what was taken in.
+
+        Parameters
+        ----------
+        events, oddities
+            By kind, since the log began: after a restart the counters go on where they were.
+        seconds
+            How long the turn took.
+        """
+        for counter, counts in ((self._events, events), (self._oddities, oddities)):
+            for kind, count in counts.items():
+                series = counter.labels(self._model, kind)
+                series.inc(count - self._counted.get((counter, kind), 0))
+                self._counted[counter, kind] = count
+        self._seconds.labels(self._model).observe(seconds)
+
+    def announced(self, verdict: records.Verdict) -> None:
+        """Count a verdict that was written to the log."""
+        self._verdicts.labels(self._model, verdict.scope, verdict.kind).inc()
+
+    def failed(self, cause: Exception) -> None:
+        """Count a turn that raised."""
+        self._errors.labels(self._model, type(cause).__name__).inc()
+
+    def succeeded(self, now: float, *, caught_up: bool) -> None:
+        """Note the time of a turn that did not raise."""
+        self._success.labels(self._model).set(now)
+        self._caught_up.labels(self._model).set(caught_up)
+
+    def show(self, seen: status.Status) -> None:
+        """Show the state after a turn, and drop what no longer is."""
+        versions = seen.versions
+        scores = [
+            (version.version, name, score)
+            for version in versions
+            for name, score in version.accuracy.items()
+        ]
+        verdicts = [v for v in (seen.candidate_verdict, seen.champion_verdict) if v is not None]
+        self._put(self._accuracy, {(v, name): score.mean for v, name, score in scores})
+        self._put(self._accuracy_low, {(v, name): score.low for v, name, score in scores})
+        self._put(self._coverage, {(v.version,): v.label_coverage for v in versions})
+        agreement = {(v.version,): v.parent_agreement for v in versions}
+        self._put(self._agreement, {key: v for key, v in agreement.items() if v is not None})
+        self._put(self._verdict, {(v.scope, v.kind): 1.0 for v in verdicts})
+        self._put(self._evidence, {(name,): value for name, value in seen.evidence.items()})
+        ratios = seen.drift.ratios if seen.drift is not None else {}
+        self._put(self._drift, {(name,): value for name, value in ratios.items()})
+        self._put(self._wanted, {(name,): float(value) for name, value in seen.wanted.items()})
+
+    def _put(self, gauge: prometheus_client.Gauge, values: Mapping[tuple[str, ...], float]) -> None:
+        """Show exactly these values; a reader never sees fewer of those that stay."""
+        for key, value in values.items():
+            gauge.labels(self._model, *key).set(value)
+        before = self._shown.get(gauge, set())
+        for gone in before - set(values):
+            gauge.remove(self._model, *gone)
+        self._shown[gauge] = set(values)
+
+    def page(self) -> bytes:
+        """Return the text of `/metrics`."""
+        return prometheus_client.generate_latest(self.registry)
