@@ -63,3 +63,12 @@ def _error(response: httpx.Response) -> str:
         return str(response.json()["error"])
     except (ValueError, KeyError, TypeError):
         return response.text[:200]
+
+
+def answers(url: str) -> bool:
+    """Say whether somebody answers there without an error."""
+    try:
+        with httpx.Client(timeout=PATIENCE, trust_env=False) as client:
+            return client.get(url).is_success
+    except httpx.TransportError:
+        return False

@@ -9,7 +9,6 @@ from __future__ import annotations
 import json
 import math
 import sys
-from typing import Any
 
 import rich.box
 import rich.console
@@ -30,7 +29,9 @@ def err() -> rich.console.Console:
     return rich.console.Console(stderr=True, highlight=False)
 
 
-def table(*columns: str, title: str | None = None, numbers: tuple[str, ...] = ()) -> Any:
+def table(
+    *columns: str, title: str | None = None, numbers: tuple[str, ...] = ()
+) -> rich.table.Table:
     """Return an empty table in house style; `numbers` names the columns to align right."""
     made = rich.table.Table(
         title=title, title_justify="left", box=rich.box.SIMPLE_HEAD, pad_edge=False
@@ -65,9 +66,11 @@ def interval(low: float | None, high: float | None) -> str:
 def duration(seconds: float) -> str:
     """Write a length of time for people.
 
-    >>> duration(0.0004), duration(0.25), duration(12.4), duration(95), duration(7300)
-    ('0.4 ms', '250 ms', '12 s', '1 min 35 s', '2 h 1 min')
+    >>> duration(4.2e-5), duration(0.25), duration(12.4), duration(95), duration(7300)
+    ('42 us', '250 ms', '12 s', '1 min 35 s', '2 h 1 min')
     """
+    if seconds < 1e-3:
+        return f"{1e6 * seconds:.0f} us"
     if seconds < 1.0:
         milliseconds = 1000.0 * seconds
         return f"{milliseconds:.1f} ms" if milliseconds < 10 else f"{milliseconds:.0f} ms"

@@ -126,7 +126,8 @@ def _annotation(annotation: Any) -> str:
     if origin is dict:
         return f"table of {_annotation(arguments[1])}"
     names = {"str": "text", "int": "integer", "float": "number", "bool": "true or false"}
-    return names.get(annotation.__name__, annotation.__name__.removesuffix("Str").lower())
+    name: str = annotation.__name__
+    return names.get(name, name.removesuffix("Str").lower())
 
 
 def _limits(info: FieldInfo) -> list[str]:

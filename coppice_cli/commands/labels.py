@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from coppice_cli import compose, console, options
+
+if TYPE_CHECKING:
+    from coppice import records
 
 app = typer.Typer(no_args_is_help=True, help="See which labels decide most, and give them.")
 
@@ -33,9 +36,11 @@ def wanted(
     if not rows:
         console.out().print("No label is wanted now.")
         return
-    table = console.table(*rows[0])
+    table = console.table("request", "why", "rows", "age", numbers=("age",))
     for row in rows:
-        table.add_row(*(str(value) for value in row.values()))
+        which = "all" if row["rows"] is None else ", ".join(map(str, row["rows"]))
+        age = console.duration(row["age_seconds"])
+        table.add_row(console.plain(row["request_id"]), row["reason"], which, age)
     console.out().print(table)
 
 
@@ -46,6 +51,9 @@ def give(
         list[str], typer.Argument(metavar="LABEL...", help="Its true label, one for each row.")
     ],
     folder: options.Project = options.HERE,
+    as_index: Annotated[
+        bool, typer.Option("--index", help="The labels are class indices, not class names.")
+    ] = False,
     annotator: Annotated[str, typer.Option(help="Who labelled; stored as a hash.")] = "",
     saw_prediction: Annotated[
         bool, typer.Option("--saw-prediction", help="The annotator knew the model's answer.")
@@ -55,9 +63,12 @@ def give(
     from coppice_cli import client
 
     tree = compose.settings_of(folder)
+    kind: type[records.Label] = int if as_index else str
+    if tree.project.task == "regression":
+        kind = float
     body = {
         "request_id": request,
-        "labels": [_label(text, tree.project.task == "regression") for text in label],
+        "labels": [_label(text, kind) for text in label],
         "source": "human",
         "annotator": annotator or compose.actor(),
         "saw_prediction": saw_prediction,
@@ -66,11 +77,10 @@ def give(
     console.out().print(f"kept: {request} is {', '.join(label)}", markup=False, soft_wrap=True)
 
 
-def _label(text: str, number: bool) -> str | float:  # noqa: FBT001  (one call, beside it)
-    if not number:
-        return text
+def _label(text: str, kind: type[records.Label]) -> records.Label:
     try:
-        return float(text)
+        return kind(text)
     except ValueError as cause:
-        message = f"label {text!r} is not a number, which a regression needs"
+        word = "an index" if kind is int else "a number, which a regression needs"
+        message = f"label {text!r} is not {word}"
         raise typer.BadParameter(message) from cause

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from coppice_cli import compose, doors, options
+from coppice_cli import compose, options
 
 
 def serve(folder: options.Project = options.HERE) -> None:
@@ -15,19 +15,16 @@ def serve(folder: options.Project = options.HERE) -> None:
     from service import serve
 
     tree = compose.settings_of(folder)
-    doors.check_free("serve", tree.serve.host, tree.serve.port)
     command = serve.command(tree)
-    # The server takes this process's place, so that signals reach it and nothing else.
-    os.execvpe(command[0], command, {**os.environ, **serve.environment(tree)})  # noqa: S606
+    # The server takes this process's place, so that signals reach it and nothing in between.
+    os.execvpe(command[0], command, serve.environment(tree))  # noqa: S606
 
 
 def monitor(folder: options.Project = options.HERE) -> None:
     """Join labels, measure drift and accuracy, and write verdicts."""
     from monitoring import loop
 
-    tree = compose.settings_of(folder)
-    doors.check_free("monitor", tree.monitor.host, tree.monitor.port)
-    loop.main(tree)
+    loop.main(compose.settings_of(folder))
 
 
 def retrain(

@@ -95,10 +95,11 @@ def disk(home: Path) -> list[Finding]:
     """Check that there is room for the log and the versions."""
     place = next(parent for parent in (home, *home.parents) if parent.exists())
     free = shutil.disk_usage(place).free
-    return [_room(free, place)]
+    return [room(free, place)]
 
 
-def _room(free: int, place: Path) -> Finding:
+def room(free: int, place: Path) -> Finding:
+    """Judge a number of free bytes at some place."""
     text = f"{free / 2**30:.1f} GiB free at {place}"
     remedy = "free space, or set store.home to a larger disk"
     if free < NO_SPACE:

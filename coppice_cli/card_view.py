@@ -1,0 +1,89 @@
+"""How a finished candidate looks: figures beside those of its parent, gates, latency and size."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import rich.console
+
+from coppice import records
+from coppice_cli import console
+from retrain import card, gates
+from retrain.evaluate import evaluation
+
+COLUMNS: dict[evaluation.Column, str] = {
+    "parent": "dense parent",
+    "null": "null control",
+    "candidate": "candidate",
+    "champion": "champion",
+}
+"""Columns of an evaluation, by the words in which they are shown."""
+SHARES = frozenset({"score", "calibration_error"})
+"""Figures that are shares, so they are shown in percent."""
+COLOURS = {"accepted": "green", "forced": "yellow", "refused": "bold red"}
+
+
+def show(screen: rich.console.Console, made: records.Candidate, made_card: card.Card) -> None:
+    """Print what became of a candidate."""
+    _evaluation(screen, "holdout", made_card.evaluation.holdout)
+    if made_card.evaluation.production is not None:
+        _evaluation(screen, "recent production", made_card.evaluation.production)
+    _gates(screen, made_card.gates)
+    for line in size_and_speed(made_card):
+        screen.print(line, markup=False, soft_wrap=True)
+    screen.print(f"\n{made.version} [{COLOURS[made.status]}]{made.status}[/]", end="")
+    screen.print(f": {_what_next(made)}", markup=False)
+
+
+def _what_next(made: records.Candidate) -> str:
+    match made.status:
+        case "accepted":
+            return "it is rolled out as soon as `coppice up` runs"
+        case "forced":
+            return "past its gates; it is rolled out as soon as `coppice up` runs"
+        case "refused":
+            return "kept in the registry to be looked at, never rolled out"
+
+
+def _evaluation(screen: rich.console.Console, where: str, table: evaluation.Table) -> None:
+    names = [name for name in COLUMNS if name in table.columns]
+    titles = [COLUMNS[name] for name in names]
+    shown = console.table(f"{where}, {table.rows:,} rows", *titles, numbers=tuple(titles))
+    for figure in next(iter(table.columns.values())):
+        if figure != "rows":
+            values = [_figure(figure, table.columns[name].get(figure)) for name in names]
+            shown.add_row(figure.replace("_", " "), *values)
+    screen.print(shown)
+
+
+def _figure(name: str, value: float | None) -> str:
+    if value is None:
+        return "-"
+    return console.percent(value, 2) if name in SHARES else f"{value:.4g}"
+
+
+def _gates(screen: rich.console.Console, results: tuple[gates.GateResult, ...]) -> None:
+    table = console.table("gate", "", "why")
+    for result in results:
+        mark = "[green]passed[/]" if result.passed else "[bold red]refused[/]"
+        sentence = result.sentence.removeprefix(f"gate {result.name!r}: ")
+        table.add_row(console.plain(result.name), mark, console.plain(sentence))
+    screen.print(table)
+
+
+def size_and_speed(made_card: card.Card) -> Iterator[str]:
+    """Say how much smaller and how much faster the candidate is: MACs alone never count."""
+    cost, latency = made_card.cost, made_card.evaluation.latency
+    ratios = [
+        f"{cost[f'parent_{what}'] / cost[f'candidate_{what}']:.2f} times fewer {words}"
+        for what, words in {"macs": "MACs", "parameters": "parameters", "bytes": "bytes"}.items()
+        if cost.get(f"candidate_{what}") and f"parent_{what}" in cost
+    ]
+    if latency is not None:
+        yield (
+            f"latency, batch 1: {console.duration(latency.candidate_seconds)} against "
+            f"{console.duration(latency.parent_seconds)} dense, {latency.gain:.2f} times as fast "
+            f"(between {latency.low:.2f} and {latency.high:.2f})"
+        )
+    if ratios:
+        yield f"size: {', '.join(ratios)}"

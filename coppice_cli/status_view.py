@@ -1,0 +1,139 @@
+"""How a snapshot looks on the terminal, in 80 columns."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import rich.console
+
+from coppice import records
+from coppice_cli import console, rollout_view, snapshot
+
+COLOURS: dict[records.VerdictKind, str] = {
+    "healthy": "green",
+    "promote": "green",
+    "undecided": "yellow",
+    "drift": "yellow",
+    "decay": "bold red",
+    "rollback": "bold red",
+}
+
+
+def render(seen: snapshot.Snapshot) -> rich.console.Group:
+    """Return everything that is shown."""
+    return rich.console.Group(*_blocks(seen))
+
+
+def line(seen: snapshot.Snapshot) -> str:
+    """Say in one line what matters most: the rollout, and what the verdicts are."""
+    if seen.rollout is None:
+        return "no champion yet"
+    verdicts = [
+        f"{scope} {dated.record.kind}"
+        for scope, dated in _verdicts(seen)
+        if isinstance(dated.record, records.Verdict)
+    ]
+    return "; ".join([rollout_view.sentence(seen.rollout), *verdicts])
+
+
+def _blocks(seen: snapshot.Snapshot) -> Iterator[rich.console.RenderableType]:
+    yield _headline(seen)
+    if seen.versions:
+        yield _versions(seen)
+    for scope, dated in _verdicts(seen):
+        yield _verdict(scope, dated, seen.at)
+    yield from map(console.plain, _lines(seen))
+
+
+def _headline(seen: snapshot.Snapshot) -> rich.console.RenderableType:
+    text = console.plain("")
+    text.append(seen.model, style="bold")
+    if seen.rollout is None:
+        text.append(": no champion yet; `coppice prune` makes a candidate, `coppice up` serves it")
+        return text
+    since = console.duration(seen.at - seen.rollout.since) if seen.rollout.since else "-"
+    text.append(f": {rollout_view.sentence(seen.rollout)} ({seen.rollout.stage} for {since})")
+    return text
+
+
+def _versions(seen: snapshot.Snapshot) -> rich.console.RenderableType:
+    numbers = ("accepted", "live", "labels")
+    table = console.table("version", "part", "lane", *numbers, "95%", numbers=numbers)
+    for version in seen.versions:
+        live = version.live
+        table.add_row(
+            console.plain(version.tag),
+            version.part,
+            version.lane,
+            console.percent(version.accepted),
+            console.percent(live.mean if live else None),
+            f"{live.count:,}" if live else "-",
+            console.interval(live.low, live.high) if live else "-",
+        )
+    return table
+
+
+def _verdicts(seen: snapshot.Snapshot) -> list[tuple[str, snapshot.Dated]]:
+    found = {"champion": seen.champion_verdict, "candidate": seen.candidate_verdict}
+    return [(scope, dated) for scope, dated in found.items() if dated is not None]
+
+
+def _verdict(scope: str, dated: snapshot.Dated, now: float) -> rich.console.RenderableType:
+    verdict = dated.record
+    text = console.plain(f"{scope}: ")
+    if isinstance(verdict, records.Verdict):
+        cause = f", cause {verdict.cause}" if verdict.cause else ""
+        text.append(f"{verdict.kind}{cause}", style=COLOURS[verdict.kind])
+        text.append(f" {console.duration(now - dated.time)} ago: {verdict.reason}")
+    return text
+
+
+def _lines(seen: snapshot.Snapshot) -> Iterator[str]:
+    if seen.evidence:
+        parts = [
+            f"{name} {max(0.0, value / seen.evidence_needed):.0%}"
+            for name, value in sorted(seen.evidence.items())
+        ]
+        yield f"evidence, on its way to a decision: {', '.join(parts)}"
+    if seen.drift is not None:
+        yield f"drift: {seen.drift:.2f} of its threshold"
+    slices = sorted(_worst_slices(seen))
+    if slices:
+        yield f"champion's slices, worst first: {', '.join(text for _, text in slices[:4])}"
+    if any(seen.wanted.values()):
+        counts = ", ".join(f"{count} for {why}" for why, count in seen.wanted.items() if count)
+        yield f"labels wanted: {counts} (`coppice labels wanted`)"
+    yield from _learning(seen)
+    yield f"processes: {_processes(seen)}"
+    if seen.source == "log" and seen.rollout is not None:
+        yield "the monitor does not answer: figures are the last that it wrote"
+
+
+def _worst_slices(seen: snapshot.Snapshot) -> Iterator[tuple[float, str]]:
+    for version in seen.versions:
+        if version.part == "champion":
+            for name, score in version.slices.items():
+                yield score.mean, f"{name} {console.percent(score.mean)} ({score.count})"
+
+
+def _learning(seen: snapshot.Snapshot) -> Iterator[str]:
+    for dated in (seen.last_candidate, seen.last_retraining):
+        if dated is None:
+            continue
+        ago = f"{console.duration(seen.at - dated.time)} ago"
+        match dated.record:
+            case records.Candidate() as made:
+                why = f": {'; '.join(made.refusals)}" if made.refusals else ""
+                yield f"last candidate: {made.version} {made.status} {ago}{why}"
+            case records.Retraining() as step:
+                yield f"last retraining: {step.status} {ago}, cause {step.cause}: {step.reason}"
+            case records.Verdict():
+                pass
+
+
+def _processes(seen: snapshot.Snapshot) -> str:
+    return ", ".join(
+        f"{process.name} {process.phase}"
+        + (f" (restarted {process.restarts} times)" if process.restarts else "")
+        for process in seen.processes
+    )
