@@ -67,8 +67,11 @@ class Batcher:
         self._limits = limits
         self._loop = loop
         self._metrics = metrics
-        self._waiting: queue.SimpleQueue[Job | None] = queue.SimpleQueue()
-        self._held: Job | None = None
+        self._waiting: queue.SimpleQueue[list[Job] | None] = queue.SimpleQueue()
+        self._fresh: list[Job] = []
+        # Two counts with one writer each need no lock.
+        self._submitted = 0
+        self._taken = 0
         self._closed = False
         self._thread = threading.Thread(target=self._work, name="batcher", daemon=True)
         self._thread.start()
@@ -86,16 +89,27 @@ class Batcher:
         if self._closed:
             message = "this version was just replaced; send the request again"
             raise errors.NotReady(message)
-        if self._waiting.qsize() >= self._limits.queue:
+        if self._submitted - self._taken >= self._limits.queue:
             raise errors.Overloaded
+        if not self._fresh:
+            # The thread is woken once per turn of the event loop, not once per request: each
+            # wake-up makes two threads fight for Python's lock.
+            self._loop.call_soon(self._hand_over)
         future = self._loop.create_future()
-        self._waiting.put(Job(inputs, rows, future))
+        self._fresh.append(Job(inputs, rows, future))
+        self._submitted += 1
         return future
+
+    def _hand_over(self) -> None:
+        if self._fresh:
+            self._waiting.put(self._fresh)
+            self._fresh = []
 
     def close(self) -> None:
         """Take nothing more; what waits is still answered, then the thread ends."""
         if not self._closed:
             self._closed = True
+            self._hand_over()
             self._waiting.put(None)
 
     def join(self, seconds: float) -> None:
@@ -103,27 +117,23 @@ class Batcher:
         self._thread.join(seconds)
 
     def _work(self) -> None:
-        while (first := self._held or self._waiting.get()) is not None:
-            self._held = None
-            batch = self._gather(first)
-            if batch:
+        backlog: collections.deque[Job] = collections.deque()
+        ended = False
+        while backlog or not ended:
+            while not ended and (not backlog or not self._waiting.empty()):
+                jobs = self._waiting.get()
+                ended = jobs is None
+                backlog.extend(jobs or ())
+            if backlog and (batch := self._gather(backlog)):
                 self._run(batch)
 
-    def _gather(self, first: Job) -> list[Job]:
-        """Add what waits to the first job, up to the limit; abandoned requests are left out."""
-        batch = [] if first.future.done() else [first]
-        rows = first.rows
-        while rows < self._limits.rows:
-            try:
-                job = self._waiting.get_nowait()
-            except queue.Empty:
-                break
-            if job is None:
-                self._waiting.put(None)  # the end comes after what was asked before it
-                break
-            if rows + job.rows > self._limits.rows:
-                self._held = job
-                break
+    def _gather(self, backlog: collections.deque[Job]) -> list[Job]:
+        """Take what fits into one run; abandoned requests are left out."""
+        batch: list[Job] = []
+        rows = 0
+        while backlog and (not batch or rows + backlog[0].rows <= self._limits.rows):
+            job = backlog.popleft()
+            self._taken += 1
             if not job.future.done():
                 batch.append(job)
                 rows += job.rows

@@ -24,7 +24,7 @@ from coppice.eventlog import base
 from service import recorder
 
 GROUP = 512
-"""Most events in one transaction; bounds how long the first of them waits."""
+"""No more events are added to a transaction of so many; bounds how long the first one waits."""
 
 LEAN_SECONDS = 5.0
 """After the log was full, inputs are left out for so long before they are tried again."""
@@ -70,7 +70,12 @@ class Outbox:
         self._clock = time
         self._limit = limit
         self._lean_until = -1.0
-        self._waiting: queue.SimpleQueue[_Letter | None] = queue.SimpleQueue()
+        self._waiting: queue.SimpleQueue[list[_Letter] | None] = queue.SimpleQueue()
+        self._fresh: list[_Letter] = []
+        # Counts with one writer each need no lock.
+        self._committing = 0
+        self._posted = 0
+        self._taken = 0
         self._thread = threading.Thread(target=self._work, name="outbox", daemon=True)
         self._thread.start()
 
@@ -84,18 +89,34 @@ class Outbox:
         Overloaded
             As many events wait as may: the disk is too slow.
         """
-        if self._waiting.qsize() >= self._limit:
+        if self._backlog() >= self._limit:
             raise errors.Overloaded
+        if not self._fresh:
+            # The writer is woken once per turn of the event loop, with all that came up in it.
+            self._loop.call_soon(self._hand_over)
         future = self._loop.create_future()
-        self._waiting.put(_Letter(event, future))
+        self._fresh.append(_Letter(event, future))
+        self._committing += 1
         return future
 
-    def post(self, event: records.Event) -> bool:
-        """Store an event that nobody waits for; `False` where the queue is half full already."""
-        if self._waiting.qsize() >= self._limit // 2:
+    def post(self, events: Sequence[records.Event]) -> bool:
+        """Store events that nobody waits for; `False` where the queue is half full already.
+
+        Call it on one thread only.
+        """
+        if self._backlog() >= self._limit // 2:
             return False
-        self._waiting.put(_Letter(event, None))
+        self._waiting.put([_Letter(event, None) for event in events])
+        self._posted += len(events)
         return True
+
+    def _backlog(self) -> int:
+        return self._committing + self._posted - self._taken
+
+    def _hand_over(self) -> None:
+        if self._fresh:
+            self._waiting.put(self._fresh)
+            self._fresh = []
 
     @property
     def alive(self) -> bool:
@@ -104,22 +125,23 @@ class Outbox:
 
     def close(self, seconds: float) -> None:
         """Commit what waits, then end the thread; waits at most so long."""
+        self._hand_over()
         self._waiting.put(None)
         self._thread.join(seconds)
 
     def _work(self) -> None:
-        while (first := self._waiting.get()) is not None:
-            group = [first]
-            ended = False
-            while len(group) < GROUP and not self._waiting.empty():
-                letter = self._waiting.get()
-                if letter is None:
-                    ended = True
+        ended = False
+        while not ended:
+            group: list[_Letter] = []
+            while not group or (len(group) < GROUP and not self._waiting.empty()):
+                letters = self._waiting.get()
+                ended = letters is None
+                if letters is None:
                     break
-                group.append(letter)
-            self._turn(group)
-            if ended:
-                return
+                group += letters
+            if group:
+                self._taken += len(group)
+                self._turn(group)
 
     def _turn(self, group: Sequence[_Letter]) -> None:
         began = self._clock.monotonic()
@@ -130,7 +152,7 @@ class Outbox:
             self._metrics.turn_failed("outbox")
             unforeseen = errors.EventLogError(f"the event could not be stored: {cause}")
             failures = dict.fromkeys(range(len(group)), unforeseen)
-        self._metrics.committed(self._clock.monotonic() - began, self._waiting.qsize())
+        self._metrics.committed(self._clock.monotonic() - began, self._backlog())
         if failures:
             self._metrics.commit_failed(len(failures))
         if any(letter.future is not None for letter in group):

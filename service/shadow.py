@@ -124,11 +124,15 @@ class Shadows:
             if self._stopping.is_set() or (first.version is not None and first.version.closed):
                 self._metrics.shadow(first.role, "dropped", len(same))
                 continue
-            for shadow in self._answer(first.version, same):
-                event = records.seal(shadow, source=self._source, now=self._clock.now())
-                answered: recorder.ShadowOutcome = "failed" if shadow.error else "answered"
-                outcome = answered if self._post.post(event) else "dropped"
-                self._metrics.shadow(shadow.role, outcome)
+            self._store(self._answer(first.version, same))
+
+    def _store(self, shadows: Sequence[records.Shadow]) -> None:
+        now = self._clock.now()
+        events = [records.seal(shadow, source=self._source, now=now) for shadow in shadows]
+        stored = self._post.post(events)
+        for shadow in shadows:
+            answered: recorder.ShadowOutcome = "failed" if shadow.error else "answered"
+            self._metrics.shadow(shadow.role, answered if stored else "dropped")
 
     def _answer(
         self, version: lanes.Version | None, copies: Sequence[Copy]
