@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -16,6 +17,7 @@ import psutil
 
 MARK = "COPPICE_CHILD"
 GRACE_SECONDS = 2.0
+PAUSE_SECONDS = 0.01
 
 
 def mark(home: Path, name: str = "") -> str:
@@ -35,8 +37,11 @@ def end(value: str) -> int:
     for process in found:
         with contextlib.suppress(psutil.NoSuchProcess):
             process.kill()
-    # Ports and files are free only once they are gone.
-    psutil.wait_procs(found, timeout=GRACE_SECONDS)
+    # Ports and files are free only once they are gone. A zombie holds neither; whose it is, is not
+    # asked here, because collecting it would take its exit code from its parent.
+    deadline = time.monotonic() + GRACE_SECONDS
+    while any(map(_alive, found)) and time.monotonic() < deadline:
+        time.sleep(PAUSE_SECONDS)
     return len(found)
 
 
@@ -44,9 +49,15 @@ def _carriers(value: str) -> Iterator[psutil.Process]:
     for process in psutil.process_iter():
         try:
             carried = process.environ().get(MARK, "")
-            alive = process.status() != psutil.STATUS_ZOMBIE
         except (psutil.Error, OSError):  # gone by now, or somebody else's
             continue
         named = carried == value or (value.endswith("|") and carried.startswith(value))
-        if named and alive and process.pid != os.getpid():
+        if named and _alive(process) and process.pid != os.getpid():
             yield process
+
+
+def _alive(process: psutil.Process) -> bool:
+    try:
+        return bool(process.is_running() and process.status() != psutil.STATUS_ZOMBIE)
+    except psutil.NoSuchProcess:
+        return False
