@@ -255,6 +255,10 @@ class RetrainSettings(Section):
     """Share of the labelled production rows kept out of training to judge the candidate on."""
     milder: float = Field(default=0.5, gt=0, lt=1)
     """Factor on the amount removed when the pruning was the cause of a decay."""
+    poll_seconds: float = Field(default=1.0, gt=0)
+    """Pause between two looks at the log."""
+    metrics_port: int = Field(default=0, ge=0, le=65535)
+    """Port of the retrainer's own /metrics on loopback; 0 does not serve them."""
 
 
 class RolloutSettings(Section):
