@@ -26,7 +26,7 @@ import numpy.typing as npt
 import safetensors
 import safetensors.numpy
 
-from coppice import errors, labels
+from coppice import errors, labels, records
 
 SCHEMA = 1
 MANIFEST = "manifest.json"
@@ -223,7 +223,7 @@ def check_inputs(manifest: Manifest, inputs: Mapping[str, npt.NDArray[np.generic
 
 
 def _check_input(spec: TensorSpec, array: npt.NDArray[np.generic]) -> None:
-    if array.dtype.name != spec.dtype:
+    if records.dtype_name(array.dtype) != spec.dtype:
         message = f"input {spec.name!r} has dtype {array.dtype.name}, expected {spec.dtype}"
         raise errors.RequestError(message)
     if array.shape[1:] != spec.shape:

@@ -14,10 +14,11 @@ CloudEvents 1.0.2, https://github.com/cloudevents/spec; UUID version 7: RFC 9562
 
 from __future__ import annotations
 
+import functools
 import math
 import os
 import time
-from typing import Literal, TypeAlias
+from typing import Any, Literal, TypeAlias
 
 import msgspec
 import numpy as np
@@ -43,6 +44,21 @@ _BYTES_EACH = {
         *("float16", "float32", "float64"),
     )
 }
+
+
+@functools.cache
+def dtype_name(dtype: np.dtype[Any]) -> str:
+    """Return a dtype's name, remembered: numpy puts it together anew each time it is asked.
+
+    >>> dtype_name(np.dtype("<f4"))
+    'float32'
+    """
+    return dtype.name
+
+
+@functools.cache
+def _little(dtype: np.dtype[Any]) -> np.dtype[Any]:
+    return dtype.newbyteorder("<")
 
 
 class Tensor(msgspec.Struct, frozen=True):
@@ -75,8 +91,9 @@ class Tensor(msgspec.Struct, frozen=True):
         >>> Tensor.of(np.array([[1, 2]], dtype=np.int64)).array().tolist()
         [[1, 2]]
         """
-        little = np.asarray(array, dtype=array.dtype.newbyteorder("<"), order="C")
-        return cls(dtype=array.dtype.name, shape=array.shape, data=little.tobytes())
+        name, little = dtype_name(array.dtype), _little(array.dtype)
+        data = np.asarray(array, dtype=little, order="C").tobytes()
+        return cls(dtype=name, shape=array.shape, data=data)
 
     def array(self) -> npt.NDArray[np.generic]:
         """Return a read-only array that shares this tensor's bytes."""

@@ -17,7 +17,7 @@ from typing import Any, NamedTuple
 
 import msgspec
 
-from coppice import errors
+from coppice import errors, records
 from service import tensors
 
 HEADER_LENGTH = "inference-header-content-length"
@@ -209,7 +209,7 @@ def encode(answer: Answer, wanted: Wanted) -> Encoded:
             raise errors.RequestError(message)
         one: dict[str, Any] = {
             "name": name,
-            "datatype": tensors.datatype(array.dtype.name),
+            "datatype": tensors.datatype(records.dtype_name(array.dtype)),
             "shape": array.shape,
         }
         if wanted.binary.get(name, wanted.otherwise_binary):
