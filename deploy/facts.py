@@ -167,7 +167,9 @@ class History:
 
     def _judged(self, verdict: Noted[records.Verdict]) -> None:
         state, record = self.state, verdict.record
-        if state is None:
+        # One slice can condemn a version, but only all requests together can clear it.
+        clears = record.kind not in {"rollback", "decay"}
+        if state is None or (clears and record.slice != "all"):
             return
         if record.scope == "champion" and record.version == state.champion:
             self._health = verdict

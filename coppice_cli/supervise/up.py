@@ -8,6 +8,10 @@ from coppice import clock, settings
 from coppice_cli import console, doors
 from coppice_cli.supervise import children, life, supervisor
 
+DRAIN_SECONDS = 15.0
+SERVER_DRAIN_SECONDS = 30.0
+"""More than the server itself gives the requests in flight."""
+
 
 def programs(tree: settings.Settings) -> tuple[children.Child, ...]:
     """Return the processes of a project's loop, in the order of their start."""
@@ -15,7 +19,12 @@ def programs(tree: settings.Settings) -> tuple[children.Child, ...]:
     monitor = doors.url(tree.monitor.host, tree.monitor.port)
     return (
         # Live, not ready: without a champion the server has nothing to answer with yet.
-        _program(tree, "serve", ready=children.http_ready(f"{server}/v2/health/live")),
+        _program(
+            tree,
+            "serve",
+            ready=children.http_ready(f"{server}/v2/health/live"),
+            drain_seconds=SERVER_DRAIN_SECONDS,
+        ),
         _program(tree, "monitor", ready=children.http_ready(f"{monitor}/health")),
         _program(tree, "rollout", "run"),
         _program(tree, "retrain"),
@@ -41,13 +50,17 @@ def main(tree: settings.Settings) -> None:
 
 
 def _program(
-    tree: settings.Settings, *command: str, ready: children.Ready = children.at_once
+    tree: settings.Settings,
+    *command: str,
+    ready: children.Ready = children.at_once,
+    drain_seconds: float = DRAIN_SECONDS,
 ) -> children.Child:
     return children.Child(
         name=command[0],
         # -P: a `service.py` in the current folder must not stand before our own package.
         argv=(sys.executable, "-P", "-m", "coppice_cli", *command, "--project", str(tree.root)),
         ready=ready,
+        drain_seconds=drain_seconds,
     )
 
 

@@ -123,6 +123,15 @@ class TestVerdict:
     def test_a_verdict_on_another_pair_does_not_count(self, verdict: records.Verdict) -> None:
         assert folded(rollouts.shadow(), verdict).verdict is None
 
+    def test_one_slice_can_condemn(self) -> None:
+        seen = folded(rollouts.shadow(), rollouts.verdict("rollback", slice="pen=ink"))
+        assert seen.verdict is not None
+
+    @pytest.mark.parametrize("kind", ["promote", "undecided"])
+    def test_one_slice_cannot_clear(self, kind: str) -> None:
+        good = rollouts.verdict(kind, slice="pen=ink")
+        assert folded(rollouts.shadow(), good).verdict is None
+
     def test_a_verdict_against_the_champion_counts(self) -> None:
         assert folded(rollouts.shadow(), rollouts.verdict("promote", against=A)).verdict
 
