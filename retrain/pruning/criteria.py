@@ -97,7 +97,8 @@ def random(coupled: Sequence[groups.CoupledGroup], evidence: Evidence) -> list[t
 
 
 def _draw(group: groups.CoupledGroup, seed: int) -> torch.Tensor:
-    mixed = (seed * 2**32 + zlib.crc32(group.name.encode())) % 2**63
+    # torch's generator looks at the low 32 bits of a seed only, so both go into these.
+    mixed = zlib.crc32(f"{seed} {group.name}".encode())
     generator = torch.Generator().manual_seed(mixed)
     return torch.rand(group.units, generator=generator, dtype=torch.float64)
 

@@ -70,6 +70,12 @@ def trace(model: nn.Module, tensors: network.Tensors) -> Coupling:
             found.append(probe.group(root, items))
         except _Stays as reason:
             whole.append(surgery.Whole(root, str(reason)))
+    if not found and not whole:
+        message = (
+            "no layer was found on the way from the inputs to the answer; the forward must be made "
+            "of torch operations that autograd can follow, without numpy or detach()"
+        )
+        raise errors.PruningError(message)
     return Coupling(tuple(found), tuple(whole))
 
 

@@ -13,6 +13,7 @@ from typing import NamedTuple
 import numpy as np
 import torch
 from torch import nn
+from torch.nn import attention
 from torch.utils import flop_counter
 
 from coppice import errors, labels, project
@@ -151,8 +152,11 @@ def cost(model: nn.Module, split: project.Split) -> Cost:
     tensors = network.to_tensors(split.take(np.arange(1)).inputs)
     was_training = model.training
     model.eval()
-    # With gradients on, torch takes no fused attention kernel that the counter would not see.
-    with flop_counter.FlopCounterMode(display=False) as counter, torch.enable_grad():
+    counter = flop_counter.FlopCounterMode(display=False)
+    # The counter knows products, not fused kernels: gradients keep the encoder layer from one, and
+    # the plain form of attention from another.
+    plain = attention.sdpa_kernel(attention.SDPBackend.MATH)
+    with counter, plain, torch.enable_grad():
         network.call(model, tensors)
     model.train(was_training)
     parameters = sum(parameter.numel() for parameter in model.parameters())
