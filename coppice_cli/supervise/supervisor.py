@@ -38,14 +38,16 @@ class Stop:
 
 @contextlib.contextmanager
 def until_signalled() -> Iterator[Stop]:
-    """Turn SIGTERM and SIGINT into a wish to end, for the length of a `with` block."""
+    """Turn SIGTERM, SIGINT and SIGHUP into a wish to end, for the length of a `with` block."""
     stop = Stop()
 
     def ask(number: int, frame: Any) -> None:
         del number, frame
         stop.ask()
 
-    before = {number: signal.signal(number, ask) for number in (signal.SIGTERM, signal.SIGINT)}
+    # SIGHUP too: a closed terminal is no reason to leave anything half-way.
+    numbers = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
+    before = {number: signal.signal(number, ask) for number in numbers}
     try:
         yield stop
     finally:

@@ -125,7 +125,7 @@ def test_a_promotion_survives_a_kill_at_every_write(
     project: Project, write: int, *, before: bool
 ) -> None:
     fuse = Fuse(write, before)
-    news = [
+    news: list[list[records.Record]] = [
         [rollouts.candidate(project.first)],
         [rollouts.candidate(project.second)],
         [rollouts.verdict("promote", project.second)],
@@ -151,7 +151,7 @@ def test_a_rollback_after_promotion_survives_a_kill_at_every_write(
     project: Project, write: int, *, before: bool
 ) -> None:
     fuse = Fuse(write, before)
-    news = [
+    news: list[list[records.Record]] = [
         [rollouts.candidate(project.first)],
         [rollouts.candidate(project.second)],
         [rollouts.command("promote")],
@@ -175,7 +175,7 @@ def test_a_rollback_in_shadow_survives_a_kill_at_every_write(
     project: Project, write: int, *, before: bool
 ) -> None:
     fuse = Fuse(write, before)
-    news = [
+    news: list[list[records.Record]] = [
         [rollouts.candidate(project.first)],
         [rollouts.candidate(project.second)],
         [rollouts.verdict("rollback", project.second)],

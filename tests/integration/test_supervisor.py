@@ -226,7 +226,7 @@ def worker_of(home: Path) -> int | None:
     return status.children[0].pid if status and running_now else None
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
 def test_a_signal_ends_the_children_and_then_the_supervisor(
     up: subprocess.Popen[str], tmp_path: Path, number: signal.Signals
 ) -> None:
