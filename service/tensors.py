@@ -28,6 +28,9 @@ Array: TypeAlias = npt.NDArray[np.generic]
 MAX_RANK = 8
 """More dimensions than any model takes; bounds the work that a hostile shape can cause."""
 
+MAX_SIDE = 2**40
+"""A dimension that no memory holds; larger ones are refused before anything is computed."""
+
 BYTES = "BYTES"
 
 _DTYPES: dict[str, np.dtype[Any]] = {
@@ -82,12 +85,12 @@ def elements(name: str, shape: Sequence[int]) -> int:
     Raises
     ------
     RequestError
-        A dimension is negative, or there are more than `MAX_RANK` of them.
+        A dimension is negative or huge, or there are more than `MAX_RANK` of them.
     """
-    if len(shape) > MAX_RANK or (shape and min(shape) < 0):
+    if len(shape) > MAX_RANK or (shape and not 0 <= min(shape) <= max(shape) <= MAX_SIDE):
         message = (
-            f"tensor {name!r} has shape {list(shape)[: MAX_RANK + 1]}; dimensions are at least 0, "
-            f"and at most {MAX_RANK} of them"
+            f"tensor {name[:80]!r} has shape {str(list(shape[: MAX_RANK + 1]))[:80]}; dimensions "
+            f"are at least 0 and at most {MAX_SIDE}, and at most {MAX_RANK} of them"
         )
         raise errors.RequestError(message)
     return math.prod(shape)
