@@ -54,6 +54,8 @@ class CandidateRequest:
         `manual`, or the cause of the decay that this answers.
     force
         Register as `forced` what the gates refuse.
+    data
+        The project's data where they were loaded already.
     production
         Labelled production rows to train on and to judge by, beside the project's own data.
     parent
@@ -70,6 +72,7 @@ class CandidateRequest:
     reason: str = "asked for by hand"
     cause: Literal["manual", "pruning", "world"] = "manual"
     force: bool = False
+    data: project.Data | None = None
     production: dataset.Production | None = None
     parent: str | None = None
     refit: bool = False
@@ -167,7 +170,9 @@ def make(
             folder=Path(name),
         )
         with phases.phase("data"):
-            used = material.gather(own, request.production, recover_on=request.recover_on)
+            used = material.gather(
+                own, request.production, data=request.data, recover_on=request.recover_on
+            )
         models = _train(bench, used)
         judged = _judge(bench, used, models)
         made = _register(bench, used, models, judged)

@@ -77,6 +77,13 @@ class LabelledRequests:
     limit
         Most rows kept; older requests are forgotten first.
 
+    Attributes
+    ----------
+    rows
+        Labelled rows kept.
+    newest
+        Request id of the newest feedback.
+
     Examples
     --------
     >>> kept = LabelledRequests(limit=2)
@@ -91,6 +98,7 @@ class LabelledRequests:
         self._limit = limit
         self._kept: dict[str, records.Feedback] = {}
         self.rows = 0
+        self.newest: str | None = None
 
     def __iter__(self) -> Iterator[records.Feedback]:
         return iter(self._kept.values())
@@ -105,6 +113,7 @@ class LabelledRequests:
         if feedback.request_id in self._kept:
             return
         self._kept[feedback.request_id] = feedback
+        self.newest = feedback.request_id
         self.rows += len(feedback.labels)
         while self.rows > self._limit and len(self._kept) > 1:
             oldest = next(iter(self._kept))

@@ -61,9 +61,10 @@ def gather(
     own: project.Project,
     production: dataset.Production | None = None,
     *,
+    data: project.Data | None = None,
     recover_on: str | None = None,
 ) -> Material:
-    """Load the project's data and put production beside them.
+    """Load the project's data, unless they are given, and put production beside them.
 
     Parameters
     ----------
@@ -75,7 +76,7 @@ def gather(
     ProjectError
         The data cannot be used, or have no such slice.
     """
-    data = project.load_data(own)
+    data = data or project.load_data(own)
     training = dataset.combine(data.train, production) if production else data.train
     return Material(
         data=data,

@@ -23,7 +23,16 @@ from coppice import clock, records, settings
 DAY = 86_400.0
 
 Rule: TypeAlias = Literal[
-    "answer", "disabled", "verdict", "cause", "stale", "rollout", "cooldown", "budget", "labels"
+    "answer",
+    "disabled",
+    "verdict",
+    "cause",
+    "stale",
+    "rollout",
+    "cooldown",
+    "budget",
+    "labels",
+    "project",
 ]
 
 

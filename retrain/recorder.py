@@ -1,0 +1,77 @@
+"""Every metric of the learning plane: names, labels and help in one place."""
+
+from __future__ import annotations
+
+import prometheus_client
+
+from coppice import records
+from retrain import history, trigger
+
+
+class Recorder:
+    """Count and show what the retrainer does; it never decides.
+
+    Parameters
+    ----------
+    model
+        Value of the `model` label of every metric.
+    registry
+        Where the metrics are registered; one of its own by default, so that two recorders in one
+        process do not collide.
+    """
+
+    def __init__(
+        self, model: str, registry: prometheus_client.CollectorRegistry | None = None
+    ) -> None:
+        self.registry = registry or prometheus_client.CollectorRegistry()
+        self._model = model
+        self._decisions = self._counter(
+            "coppice_retrain_decisions", "Looks at a verdict of decay", "action", "rule"
+        )
+        self._steps = self._counter(
+            "coppice_retrain_steps", "Retrainings by what became of them", "status", "cause"
+        )
+        self._errors = self._counter(
+            "coppice_retrain_turn_errors", "Turns of the retrainer that raised", "error"
+        )
+        self._undecodable = self._counter(
+            "coppice_retrain_undecodable_events", "Events passed over because they do not decode"
+        )
+        self._labels = self._gauge("coppice_retrain_labelled_rows", "Labelled production rows kept")
+        self._pending = self._gauge(
+            "coppice_retrain_pending", "1 while a decay waits for an answer"
+        )
+        self._progress = self._gauge(
+            "coppice_retrain_phase_share", "Share of a phase that is done", "phase"
+        )
+
+    def saw(self, state: history.State, labelled_rows: int) -> None:
+        """Show where the learning plane stands at the end of a turn."""
+        self._labels.labels(self._model).set(labelled_rows)
+        self._pending.labels(self._model).set(state.pending is not None)
+
+    def decided(self, decision: trigger.Decision) -> None:
+        """Count a look at a verdict."""
+        self._decisions.labels(self._model, decision.action, decision.rule).inc()
+
+    def stepped(self, record: records.Retraining) -> None:
+        """Count a step of a retraining."""
+        self._steps.labels(self._model, record.status, record.cause).inc()
+
+    def progressed(self, phase: str, share: float) -> None:
+        """Show how far a phase of the running retraining is."""
+        self._progress.labels(self._model, phase).set(share)
+
+    def failed(self, cause: Exception) -> None:
+        """Count a turn that raised."""
+        self._errors.labels(self._model, type(cause).__name__).inc()
+
+    def passed_over(self) -> None:
+        """Count an event that does not decode."""
+        self._undecodable.labels(self._model).inc()
+
+    def _gauge(self, name: str, text: str, *labels: str) -> prometheus_client.Gauge:
+        return prometheus_client.Gauge(name, text, ["model", *labels], registry=self.registry)
+
+    def _counter(self, name: str, text: str, *labels: str) -> prometheus_client.Counter:
+        return prometheus_client.Counter(name, text, ["model", *labels], registry=self.registry)
