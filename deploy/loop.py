@@ -22,7 +22,7 @@ import structlog
 from coppice import artifact, clock, errors, eventlog, records, registry, settings, telemetry
 from coppice.eventlog import base as eventlog_base
 from coppice.registry import base as registry_base
-from deploy import backends, facts, plan
+from deploy import backends, facts, plan, policy, tables
 from deploy.backends import base as backends_base
 from deploy.recorder import Recorder
 
@@ -69,7 +69,7 @@ class Controller:
         self._clock = clock
         self._recorder = recorder
         self._poll_seconds = settings.rollout.poll_seconds
-        self._policy = plan.Policy.of(settings, backend.supports())
+        self._policy = policy.Policy.of(settings, backend.supports())
         self._position = eventlog_base.START
         self._history = facts.History(
             settings.project.name, since=_stage_began(log, settings.project.name)
@@ -166,9 +166,9 @@ class Controller:
 
     def _route(self, step: plan.Step) -> None:
         table = self._backend.observe().table
-        if plan.same(table, step.table):
+        if tables.same(table, step.table):
             return
-        if table is not None and plan.same(backends_base.without_candidate(table), step.table):
+        if table is not None and tables.same(backends_base.without_candidate(table), step.table):
             # The quickest way back to the champion, and for some backends the only one.
             self._backend.abort(step.rollout.reason)
         else:

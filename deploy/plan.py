@@ -35,41 +35,11 @@ from typing import NamedTuple, TypeAlias
 
 import msgspec
 
-from coppice import errors, records, routing, settings
+from coppice import errors, records, routing
 from coppice.registry import base
 from deploy import facts as observed
-from deploy.backends import base as backends
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class Policy:
-    """How a candidate becomes champion; see `coppice.settings.RolloutSettings` for each field."""
-
-    auto: bool = True
-    steps: tuple[float, ...] = (0.1, 0.5)
-    step_seconds: float = 60.0
-    step_requests: int = 100
-    shadow_seconds: float = 86_400.0
-    watch_seconds: float = 600.0
-    mirror: float = 1.0
-    parent_mirror: float = 0.05
-    crash_guard: int = 5
-
-    @classmethod
-    def of(cls, tree: settings.Settings, supports: frozenset[backends.Ability]) -> Policy:
-        """Read the settings, and leave out what the backend cannot do."""
-        rollout = tree.rollout
-        return cls(
-            auto=rollout.auto,
-            steps=rollout.steps if "weights" in supports else (),
-            step_seconds=rollout.step_seconds,
-            step_requests=rollout.step_requests,
-            shadow_seconds=rollout.shadow_seconds,
-            watch_seconds=rollout.watch_seconds,
-            mirror=rollout.mirror if "mirror" in supports else 0.0,
-            parent_mirror=rollout.parent_mirror if "mirror" in supports else 0.0,
-            crash_guard=tree.serve.crash_guard,
-        )
+from deploy import policy as policies
+from deploy import tables
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -94,7 +64,7 @@ class Moment(NamedTuple):
 
     state: records.Rollout
     facts: observed.Facts
-    policy: Policy
+    policy: policies.Policy
     now: float
 
     @property
@@ -116,7 +86,7 @@ Rule: TypeAlias = Callable[[Moment], records.Rollout | None]
 
 
 def plan(
-    state: records.Rollout | None, facts: observed.Facts, policy: Policy, now: float
+    state: records.Rollout | None, facts: observed.Facts, policy: policies.Policy, now: float
 ) -> Step | None:
     """Say what to do next.
 
@@ -182,34 +152,8 @@ def check(state: records.Rollout | None, action: records.Action) -> None:
         raise errors.RolloutError(message)
 
 
-def table_of(
-    state: records.Rollout, parents: Mapping[str, str | None], policy: Policy
-) -> routing.RoutingTable:
-    """Return the routing table that a state asks for."""
-    parent = parents.get(state.champion)
-    return routing.RoutingTable(
-        generation=state.generation,
-        model=state.model,
-        champion=state.champion,
-        candidate=state.candidate,
-        # Only while watched: a version that is loaded costs memory.
-        previous=state.previous if state.stage == "watch" else None,
-        parent=parent,
-        weight=state.weight,
-        mirror=policy.mirror if state.candidate else 0.0,
-        parent_mirror=policy.parent_mirror if parent else 0.0,
-    )
-
-
-def same(first: routing.RoutingTable | None, second: routing.RoutingTable | None) -> bool:
-    """Say whether two tables route alike, whatever their generations."""
-    if first is None or second is None:
-        return first is second
-    return first == msgspec.structs.replace(second, generation=first.generation)
-
-
 def edited(
-    state: records.Rollout | None, facts: observed.Facts, policy: Policy, step: Step | None
+    state: records.Rollout | None, facts: observed.Facts, policy: policies.Policy, step: Step | None
 ) -> bool:
     """Say whether somebody else wrote the routing table since the state was recorded.
 
@@ -218,8 +162,8 @@ def edited(
     table = facts.table
     if state is None or table is None or table.generation <= state.generation:
         return False
-    ours = [table_of(state, facts.parents, policy)] + ([step.table] if step else [])
-    return not any(same(table, own) for own in ours)
+    ours = [tables.table_of(state, facts.parents, policy)] + ([step.table] if step else [])
+    return not any(tables.same(table, own) for own in ours)
 
 
 def _first_champion(facts: observed.Facts, now: float) -> records.Rollout | None:
@@ -366,7 +310,7 @@ def _begin(moment: Moment) -> records.Rollout | None:
 
 def _repair(moment: Moment) -> records.Rollout | None:
     state, table = moment.state, moment.facts.table
-    if same(table, table_of(state, moment.facts.parents, moment.policy)):
+    if tables.same(table, tables.table_of(state, moment.facts.parents, moment.policy)):
         return None
     if table is not None and table.generation > state.generation:
         # Somebody's own edit: it is reported, and stands until the next step.
@@ -403,14 +347,14 @@ def _known(version: str | None, facts: observed.Facts) -> str | None:
     return version if version in facts.parents else None
 
 
-def _step(after: records.Rollout, facts: observed.Facts, policy: Policy) -> Step:
+def _step(after: records.Rollout, facts: observed.Facts, policy: policies.Policy) -> Step:
     table = facts.table
     if after.outcome == "refused" and table is not None:
         wanted, generation = table, after.generation
     else:
-        wanted = table_of(after, facts.parents, policy)
+        wanted = tables.table_of(after, facts.parents, policy)
         seen = 0 if table is None else table.generation
-        done = table is not None and same(table, wanted)
+        done = table is not None and tables.same(table, wanted)
         generation = seen if done else max(seen, after.generation) + 1
         wanted = msgspec.structs.replace(wanted, generation=generation)
     return Step(

@@ -14,7 +14,7 @@ import pytest
 
 from coppice import records, registry, routing, settings
 from coppice.eventlog import open_log
-from tests.support import artifacts, ports, programs, rollouts
+from tests.support import artifacts, pages, programs, rollouts
 from tests.support.rollouts import MODEL
 
 TOML = """
@@ -29,7 +29,7 @@ metrics_port = {port}
 
 @pytest.fixture
 def tree(tmp_path: Path) -> settings.Settings:
-    (tmp_path / settings.FILE).write_text(TOML.format(port=ports.free()))
+    (tmp_path / settings.FILE).write_text(TOML.format(port=pages.free_port()))
     return settings.load(tmp_path)
 
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from coppice import records, routing
-from deploy import facts, plan
+from deploy import facts, tables
+from deploy.policy import Policy
 
 MODEL = "tiny"
 A, B, C, D = "tiny:aaaaaaaaaaaa", "tiny:bbbbbbbbbbbb", "tiny:cccccccccccc", "tiny:dddddddddddd"
@@ -39,8 +40,8 @@ def watch(**changes: Any) -> records.Rollout:
 
 def known(after: records.Rollout | None, **changes: Any) -> facts.Facts:
     """Facts under which nothing is to be done: the world is what the state asks for."""
-    policy = plan.Policy()
-    table = None if after is None else plan.table_of(after, PARENTS, policy)
+    policy = Policy()
+    table = None if after is None else tables.table_of(after, PARENTS, policy)
     return facts.Facts(**{"table": table, "parents": PARENTS, **changes})
 
 

@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import dataclasses
-from pathlib import Path
 from typing import Any
 
 import msgspec
 import pytest
 
-from coppice import errors, records, settings
-from deploy import facts, plan
+from coppice import errors, records
+from deploy import facts, plan, tables
+from deploy.policy import Policy
 from tests.support import rollouts
-from tests.support.rollouts import BEGUN, PARENT, A, B, C, D, canary, known, noted, shadow, watch
+from tests.support.rollouts import BEGUN, PARENT, A, B, C, canary, known, noted, shadow, watch
 
-POLICY = plan.Policy(
+POLICY = Policy(
     steps=(0.1, 0.5),
     step_seconds=60.0,
     step_requests=100,
@@ -177,9 +177,6 @@ class TestCanary:
 
 
 class TestWatch:
-    def test_the_previous_champion_stays_loaded(self) -> None:
-        assert plan.table_of(watch(), rollouts.PARENTS, POLICY).previous == A
-
     def test_a_champion_settles_after_the_watch(self) -> None:
         step = plan.plan(watch(), known(watch()), POLICY, BEGUN + 600.0)
         assert step is not None
@@ -200,7 +197,7 @@ class TestSafety:
     @pytest.mark.parametrize("paused", [False, True])
     @pytest.mark.parametrize("policy", [POLICY, MANUAL])
     def test_a_rollback_verdict_drops_the_candidate(
-        self, state: records.Rollout, *, paused: bool, policy: plan.Policy
+        self, state: records.Rollout, *, paused: bool, policy: Policy
     ) -> None:
         held = msgspec.structs.replace(state, paused=paused)
         step = plan.plan(held, known(held, verdict=ROLLBACK), policy, BEGUN)
@@ -228,7 +225,7 @@ class TestSafety:
         "state", [watch(), watch(paused=True), rollouts.state(champion=B, previous=A)]
     )
     def test_a_bad_release_brings_the_previous_champion_back(
-        self, state: records.Rollout, policy: plan.Policy
+        self, state: records.Rollout, policy: Policy
     ) -> None:
         health = noted(rollouts.decay(), "event-9")
         step = plan.plan(state, known(state, health=health), policy, 2000.0)
@@ -271,7 +268,7 @@ class TestCommands:
     )
     @pytest.mark.parametrize("policy", [POLICY, MANUAL])
     def test_promote_promotes_right_away_and_says_who_asked(
-        self, state: records.Rollout, policy: plan.Policy
+        self, state: records.Rollout, policy: Policy
     ) -> None:
         seen = known(state, command=noted(rollouts.command("promote"), "event-3"))
         moved = after(state, seen, policy=policy)
@@ -369,14 +366,6 @@ class TestWithoutAuto:
 
 
 class TestRoutingTable:
-    def test_the_parent_is_the_champions(self) -> None:
-        table = plan.table_of(shadow(), {A: PARENT, B: "tiny:other"}, POLICY)
-        assert (table.parent, table.parent_mirror) == (PARENT, 0.05)
-
-    def test_a_dense_champion_has_no_parent_to_ask(self) -> None:
-        table = plan.table_of(rollouts.state(champion=D), rollouts.PARENTS, POLICY)
-        assert (table.parent, table.parent_mirror) == (None, 0.0)
-
     def test_each_new_table_is_one_generation_newer_than_the_world(self) -> None:
         held = shadow(generation=4)
         step = plan.plan(held, known(held, verdict=PROMOTE), POLICY, BEGUN)
@@ -386,7 +375,7 @@ class TestRoutingTable:
     def test_a_table_that_is_there_already_is_not_written_again(self) -> None:
         # Killed between traffic and event: the world is at generation 5, the state still at 4.
         held = shadow(generation=4)
-        world = plan.table_of(canary(generation=5), rollouts.PARENTS, POLICY)
+        world = tables.table_of(canary(generation=5), rollouts.PARENTS, POLICY)
         step = plan.plan(held, known(held, verdict=PROMOTE, table=world), POLICY, BEGUN)
         assert step is not None
         assert step.table == world
@@ -434,7 +423,7 @@ class TestEdited:
 
     def test_our_own_unfinished_step_is_none(self) -> None:
         held = shadow(generation=4)
-        world = plan.table_of(canary(generation=5), rollouts.PARENTS, POLICY)
+        world = tables.table_of(canary(generation=5), rollouts.PARENTS, POLICY)
         seen = known(held, table=world, verdict=PROMOTE)
         assert not plan.edited(held, seen, POLICY, plan.plan(held, seen, POLICY, BEGUN))
 
@@ -442,17 +431,3 @@ class TestEdited:
     def test_a_missing_or_older_table_is_none(self, table: Any) -> None:
         held = canary(generation=4)
         assert not plan.edited(held, known(held, table=table), POLICY, None)
-
-
-class TestPolicy:
-    tree = settings.from_tree({"project": {"name": "tiny"}}, root=Path())
-
-    def test_it_follows_the_settings(self) -> None:
-        policy = plan.Policy.of(self.tree, frozenset({"weights", "mirror"}))
-        rollout = self.tree.rollout
-        assert (policy.steps, policy.mirror) == (rollout.steps, rollout.mirror)
-        assert policy.crash_guard == self.tree.serve.crash_guard
-
-    def test_a_backend_that_cannot_weigh_or_mirror_is_not_asked_to(self) -> None:
-        policy = plan.Policy.of(self.tree, frozenset())
-        assert (policy.steps, policy.mirror, policy.parent_mirror) == ((), 0.0, 0.0)

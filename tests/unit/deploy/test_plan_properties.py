@@ -10,11 +10,12 @@ import msgspec
 from hypothesis import strategies as st
 
 from coppice import records, routing
-from deploy import facts, plan
+from deploy import facts, plan, tables
+from deploy.policy import Policy
 from tests.support import rollouts
 from tests.support.rollouts import BEGUN, MODEL, A, B, C, D
 
-POLICY = plan.Policy(
+POLICY = Policy(
     steps=(0.1, 0.5), step_seconds=10.0, step_requests=2, shadow_seconds=100.0, watch_seconds=20.0
 )
 HAPPENINGS: dict[str, list[records.Record]] = {
@@ -92,8 +93,8 @@ def stages(*chosen: str) -> Any:
 @hypothesis.given(happenings)
 def test_the_table_always_routes_as_the_state_says(story: list[tuple[str, float]]) -> None:
     for step in lived(story).steps:
-        wanted = plan.table_of(step.rollout, rollouts.PARENTS, POLICY)
-        assert plan.same(step.table, wanted)
+        wanted = tables.table_of(step.rollout, rollouts.PARENTS, POLICY)
+        assert tables.same(step.table, wanted)
 
 
 @hypothesis.given(happenings)
@@ -184,5 +185,5 @@ def test_any_state_survives_the_loss_of_the_routing_table(world: World) -> None:
     step = world.next_step()
     assert step is not None
     assert step.table.generation == state.generation + 1
-    expected = plan.table_of(step.rollout, rollouts.PARENTS, POLICY)
+    expected = tables.table_of(step.rollout, rollouts.PARENTS, POLICY)
     assert step.table == msgspec.structs.replace(expected, generation=state.generation + 1)
