@@ -245,7 +245,7 @@ class Monitor:
 
 
 def _gist(verdict: records.Verdict) -> tuple[object, ...]:
-    return (verdict.kind, verdict.cause, verdict.against, verdict.slice)
+    return (verdict.kind, verdict.cause, verdict.against)
 
 
 def main(settings: settings_tree.Settings) -> None:

@@ -1,0 +1,305 @@
+from __future__ import annotations
+
+import msgspec
+import numpy as np
+import pytest
+
+from coppice import artifact, errors, records
+from coppice.settings import Settings
+from monitoring import drift, intake, join, state
+from tests.support import traffic
+
+STABLE, CANDIDATE, PARENT = "tiny:stable", "tiny:candidate", "tiny:parent"
+PAIR = join.Pair(STABLE, CANDIDATE)
+
+
+class Known:
+    """Knows three versions, and that each window of features is one more alarm."""
+
+    def __init__(self):
+        self.looked = []
+
+    def manifest(self, version):
+        if version not in {STABLE, CANDIDATE, PARENT}:
+            message = f"there is no {version}"
+            raise errors.UnknownVersion(message)
+        return artifact.Manifest(
+            name="tiny",
+            task="binary",
+            classes=("no", "yes"),
+            inputs=(artifact.TensorSpec("x", "float32", (4,)),),
+            accepted=0.9,
+            accepted_rows=1000,
+            created_at=0.0,
+        )
+
+    def look(self, version, features):
+        self.looked.append((version, features.shape))
+        return drift.DriftLook(len(features), {}, {"f": 2.0}, {}, alarmed=True, reason="drifts")
+
+
+@pytest.fixture
+def settings(tmp_path):
+    return Settings(
+        root=tmp_path,
+        project={"name": "tiny", "task": "binary"},
+        drift={"window": 50},
+        decay={"window": 50},
+        evidence={"live_rate": 0.05},
+        monitor={"join_limit": 1000},
+    )
+
+
+@pytest.fixture
+def known():
+    return Known()
+
+
+@pytest.fixture
+def fold(settings, known):
+    return intake.Intake(state.State.empty(settings), settings, known)
+
+
+def take(fold, *found, now=100.0):
+    for record in found:
+        fold.take(records.seal(record, source="test", now=now))
+
+
+def rollout(**fields):
+    plain = {"stage": "idle", "champion": STABLE, "outcome": "promoted", "reason": ""}
+    return records.Rollout(model="tiny", **{**plain, **fields})
+
+
+STARTED = {"stage": "shadow", "candidate": CANDIDATE, "outcome": "started"}
+
+
+def test_a_rollout_event_tells_who_reigns_and_who_is_on_trial(fold):
+    take(fold, rollout(**STARTED, previous="tiny:previous"))
+    assert fold.state.route == state.Route(STABLE, CANDIDATE, "tiny:previous")
+    assert fold.state.reign.version == STABLE
+    assert fold.state.current_trial().pair == PAIR
+
+
+def test_a_reign_begins_with_what_the_version_was_accepted_with(fold):
+    take(fold, rollout())
+    assert (fold.state.reign.cusum.accepted, fold.state.reign.cusum.rows) == (0.9, 1000)
+
+
+def test_a_labelled_answer_of_the_champion_feeds_its_alarm_and_its_window(fold):
+    take(fold, rollout(), traffic.prediction("r", STABLE, [1]), traffic.feedback("r", "no"))
+    reign = fold.state.reign
+    assert (reign.alarm().count, reign.answered, reign.labelled) == (1, 1, 1)
+    assert [row.score for row in fold.state.recent[STABLE].recent()] == [0.0]
+
+
+def test_an_answer_of_another_version_does_not_feed_the_champions_alarm(fold):
+    take(fold, rollout(), traffic.prediction("r", CANDIDATE, [1]), traffic.feedback("r", "no"))
+    assert fold.state.reign.alarm().count == 0
+    assert len(fold.state.recent[CANDIDATE].recent()) == 1
+
+
+def test_the_champions_mirrored_answers_count_as_its_own(fold):
+    mirrored = traffic.shadow("r", STABLE, [1], role="champion", against=CANDIDATE)
+    take(
+        fold,
+        rollout(**STARTED),
+        traffic.prediction("r", CANDIDATE, [0], lane="canary"),
+        mirrored,
+        traffic.feedback("r", "yes"),
+    )
+    assert [row.score for row in fold.state.recent[STABLE].recent()] == [1.0]
+    assert fold.state.current_trial().overall.settled().counts.harm == 1
+
+
+def test_a_new_champion_begins_a_new_reign_and_keeps_what_it_showed_as_a_candidate(fold):
+    take(
+        fold,
+        rollout(**STARTED),
+        traffic.prediction("r", STABLE, [1]),
+        traffic.shadow("r", CANDIDATE, [1]),
+        traffic.feedback("r", "yes"),
+        rollout(champion=CANDIDATE, previous=STABLE),
+    )
+    assert (fold.state.reign.version, fold.state.reign.alarm().count) == (CANDIDATE, 0)
+    assert len(fold.state.recent[CANDIDATE].recent()) == 1
+
+
+def test_a_step_of_the_same_champion_does_not_begin_a_new_reign(fold):
+    take(fold, rollout(), traffic.prediction("r", STABLE, [1]), traffic.feedback("r", "no"))
+    take(fold, rollout(**STARTED))
+    assert fold.state.reign.alarm().count == 1
+
+
+def test_a_candidate_that_is_tried_again_starts_without_its_old_evidence(fold):
+    agreeing = (traffic.prediction("r", STABLE, [1]), traffic.shadow("r", CANDIDATE, [1]))
+    take(fold, rollout(**STARTED), *agreeing)
+    assert fold.state.current_trial().overall.settled().pairs == 1
+    take(fold, rollout(outcome="rolled-back"))
+    assert fold.state.current_trial() is None
+    take(fold, rollout(**STARTED))
+    assert fold.state.current_trial().overall.settled().pairs == 0
+
+
+def test_the_next_canary_step_keeps_the_evidence(fold):
+    take(
+        fold,
+        rollout(**STARTED),
+        traffic.prediction("r", STABLE, [1]),
+        traffic.shadow("r", CANDIDATE, [1]),
+        rollout(**{**STARTED, "stage": "canary", "outcome": "advanced"}),
+    )
+    assert fold.state.current_trial().overall.settled().pairs == 1
+
+
+def attempts(fold):
+    failures = fold.state.current_trial().failures
+    return failures.failures, failures.trials
+
+
+@pytest.mark.parametrize(
+    ("record", "expected"),
+    [
+        (traffic.shadow("r", CANDIDATE, [1]), (0, 1)),
+        (traffic.shadow("r", CANDIDATE, [], outputs={}, error="boom"), (1, 1)),
+        (traffic.shadow("r", PARENT, [], outputs={}, role="parent", error="boom"), (0, 0)),
+        (traffic.prediction("r", CANDIDATE, [1], lane="canary"), (0, 1)),
+        (traffic.prediction("r", CANDIDATE, [], lane="canary", error="boom"), (1, 1)),
+        (
+            traffic.prediction("r", STABLE, [1], fallback="slow", fallback_version=CANDIDATE),
+            (1, 1),
+        ),
+        (traffic.prediction("r", STABLE, [1]), (0, 0)),
+        (traffic.prediction("r", STABLE, [], error="boom"), (0, 0)),
+    ],
+    ids=[
+        "mirrored",
+        "mirrored and failed",
+        "parent failed",
+        "canary",
+        "canary failed",
+        "fell back",
+        "stable",
+        "stable failed",
+    ],
+)
+def test_what_the_candidate_was_asked_counts_as_an_attempt(fold, record, expected):
+    take(fold, rollout(**STARTED), record)
+    assert attempts(fold) == expected
+
+
+def test_repeats_count_nothing_twice(fold):
+    twice = (
+        traffic.prediction("r", STABLE, [1]),
+        traffic.shadow("r", CANDIDATE, [1]),
+        traffic.feedback("r", "yes"),
+    ) * 2
+    take(fold, rollout(**STARTED), *twice)
+    assert (fold.state.reign.answered, fold.state.reign.labelled) == (1, 1)
+    assert attempts(fold) == (0, 1)
+    assert fold.state.requests.oddities == {
+        "repeated_prediction": 1,
+        "repeated_shadow": 1,
+        "repeated_label": 1,
+    }
+
+
+def test_agreement_with_the_dense_parent_is_kept_for_the_version_that_answered(fold):
+    mirrored = traffic.shadow("r", PARENT, [0], role="parent", agrees=(False,))
+    take(fold, rollout(), traffic.prediction("r", STABLE, [1]), mirrored)
+    assert fold.state.agreement[STABLE].recent() == [False]
+    assert fold.state.on_trial == []
+
+
+def test_a_disagreement_is_settled_although_its_request_is_long_forgotten(fold):
+    take(
+        fold,
+        rollout(**STARTED),
+        traffic.prediction("old", STABLE, [1]),
+        traffic.shadow("old", CANDIDATE, [0]),
+    )
+    take(fold, *(traffic.prediction(f"r{number}", STABLE, [1]) for number in range(1000)))
+    assert "old" not in fold.state.requests.waiting
+    take(fold, traffic.feedback("old", "yes"))
+    assert fold.state.current_trial().overall.settled().counts.harm == 1
+
+
+def test_features_of_the_champion_are_looked_at_in_full_windows(fold, known):
+    features = records.Tensor.of(np.zeros((1, 6), dtype=np.float32))
+    served = [traffic.prediction(f"r{n}", STABLE, [1], features=features) for n in range(99)]
+    other = traffic.prediction("canary", CANDIDATE, [1], features=features)
+    take(fold, rollout(), other, *served)
+    assert known.looked == [(STABLE, (50, 6))]
+    assert fold.state.reign.drift.windows == 1
+    assert fold.state.reign.drift.ratio == 2.0
+
+
+def test_the_sample_for_live_accuracy_is_drawn_by_request_id_and_emptied_by_labels(fold):
+    served = [traffic.prediction(f"r{number}", STABLE, [1]) for number in range(400)]
+    take(fold, rollout(), *served)
+    # Kept for the eager rate, 10 * 0.05 = 0.5: 200 of 400 give or take four deviations of 10.
+    assert 160 <= len(fold.state.live) <= 240
+    first = next(iter(fold.state.live))
+    take(fold, traffic.feedback(first, "yes"))
+    assert first not in fold.state.live
+
+
+def test_what_was_announced_is_read_back_from_the_log(fold):
+    said = records.Verdict(
+        model="tiny", version=STABLE, scope="champion", kind="healthy", reason=""
+    )
+    take(fold, rollout(), said)
+    assert fold.state.announced_of("champion", STABLE) == said
+    assert fold.state.announced_of("candidate", STABLE) is None
+
+
+def test_what_was_announced_of_an_earlier_reign_is_forgotten(fold):
+    said = records.Verdict(model="tiny", version=STABLE, scope="champion", kind="decay", reason="")
+    take(fold, rollout(), said, rollout(champion=CANDIDATE), rollout())
+    assert fold.state.announced_of("champion", STABLE) is None
+
+
+def test_events_of_another_model_are_passed_over(fold):
+    event = records.seal(traffic.prediction("r", STABLE, [1]), source="test", now=0.0)
+    fold.take(msgspec.structs.replace(event, model="other"))
+    assert fold.state.events == {}
+
+
+@pytest.mark.parametrize(
+    "changes", [{"data": b"\xc1"}, {"type": "coppice.surprise.v9"}], ids=["payload", "type"]
+)
+def test_an_event_that_cannot_be_read_is_counted_and_passed_over(fold, changes):
+    event = records.seal(traffic.prediction("r", STABLE, [1]), source="test", now=0.0)
+    fold.take(msgspec.structs.replace(event, **changes))
+    assert fold.state.events == {"undecodable": 1}
+
+
+def test_an_answer_of_a_version_that_nobody_knows_is_counted_and_passed_over(fold):
+    take(fold, traffic.prediction("r", "tiny:unknown", [1]))
+    assert fold.state.events == {"unknown_version": 1}
+
+
+def test_memory_stays_bounded_however_long_the_traffic_lasts(fold):
+    take(fold, rollout(**STARTED))
+    for number in range(3000):
+        take(
+            fold,
+            traffic.prediction(f"r{number}", STABLE, [1], slices={"user": str(number)}),
+            traffic.shadow(f"r{number}", CANDIDATE, [0]),
+        )
+    found = fold.state
+    assert len(found.requests.waiting) == 1000
+    assert len(found.current_trial().pending) == 1000
+    assert len(found.live) <= state.LIVE_KEPT
+    assert len(found.slices.watched) + len(found.slices.waiting) <= 220
+    for number in range(100):
+        take(fold, traffic.feedback(f"r{2000 + number}", "yes"))
+    assert len(found.recent[STABLE].rows) <= 100
+
+
+def test_windows_of_versions_that_play_no_part_any_more_are_dropped(settings):
+    kept = state.State.empty(settings)
+    for number in range(20):
+        kept.window(f"tiny:{number}")
+        kept.window("tiny:champion")
+    assert len(kept.recent) == state.VERSIONS_KEPT
+    assert "tiny:champion" in kept.recent

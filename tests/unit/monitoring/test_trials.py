@@ -1,0 +1,225 @@
+from __future__ import annotations
+
+import msgspec
+import pytest
+
+from coppice import labels
+from coppice.settings import Settings
+from monitoring import answers, evidence, join, trials
+
+SCORING = answers.Scoring("binary", ("no", "yes"), 1.0)
+VALUES = answers.Scoring("regression", (), 2.0)
+PAIR = join.Pair("tiny:stable", "tiny:candidate")
+RULES = trials.Rules(
+    margins=evidence.Margins(),
+    asked=True,
+    audit_key="key",
+    audit_rate=1.0,
+    max_error_rate=0.01,
+    pending_limit=1000,
+)
+NATURAL = msgspec.structs.replace(RULES, asked=False)
+
+
+def start(rules=RULES):
+    return trials.Trial.start(PAIR, rules, since=10.0)
+
+
+def pair(request_id="r", stable=(1.0,), candidate=(1.0,), targets=None, **fields):
+    plain = {"slices": (), "fresh": True, "seen_at": 20.0}
+    return join.Paired(request_id, PAIR, stable, candidate, targets, **{**plain, **fields})
+
+
+def counts(trial):
+    return tuple(trial.overall.settled().counts)
+
+
+HARM, GAIN, TIE = (1, 0, 0), (0, 1, 0), (0, 0, 1)
+
+
+def test_an_agreeing_pair_is_a_tie_at_once_and_needs_no_label():
+    trial = start()
+    trial.take(pair(), SCORING, RULES)
+    assert counts(trial) == TIE
+    assert (trial.pending, trial.overall.state.labels) == ({}, 0)
+
+
+def test_a_disagreeing_pair_waits_for_its_label():
+    trial = start()
+    trial.take(pair(candidate=(0.0,)), SCORING, RULES)
+    assert counts(trial) == (0, 0, 0)
+    assert trial.divergences() == [1.0]
+
+
+@pytest.mark.parametrize(("truth", "expected"), [(1.0, HARM), (0.0, GAIN)])
+def test_the_label_of_a_disagreement_settles_it(truth, expected):
+    trial = start()
+    trial.take(pair(candidate=(0.0,)), SCORING, RULES)
+    late = pair(candidate=(0.0,), targets=(truth,), fresh=False)
+    trial.take(late, SCORING, RULES)
+    assert (counts(trial), trial.pending) == (expected, {})
+    trial.take(late, SCORING, RULES)
+    assert counts(trial) == expected
+
+
+def test_a_disagreement_on_a_class_that_is_neither_is_a_labelled_tie():
+    scoring = answers.Scoring("multiclass", ("a", "b", "c"), 1.0)
+    trial = start()
+    trial.take(pair(candidate=(0.0,), targets=(2.0,)), scoring, RULES)
+    assert counts(trial) == TIE
+    assert trial.overall.state.labels == 1
+
+
+def test_a_pair_that_comes_with_its_truth_is_settled_at_once():
+    trial = start()
+    trial.take(pair(candidate=(0.0,), targets=(1.0,)), SCORING, RULES)
+    assert (counts(trial), trial.pending) == (HARM, {})
+
+
+def test_rows_of_one_request_are_separate_outcomes():
+    trial = start()
+    rows = {"stable": (1.0, 1.0, 0.0), "candidate": (1.0, 0.0, 1.0)}
+    trial.take(pair(**rows), SCORING, RULES)
+    assert counts(trial) == TIE
+    assert trial.divergences() == [1.0, 1.0]
+    trial.take(pair(**rows, targets=(1.0, 1.0, 1.0), fresh=False), SCORING, RULES)
+    assert counts(trial) == (1, 1, 1)
+
+
+def test_pairs_outside_of_the_audit_sample_do_not_count():
+    rules = msgspec.structs.replace(RULES, audit_rate=0.5)
+    trial = start(rules)
+    names = [f"request-{number}" for number in range(200)]
+    for name in names:
+        trial.take(pair(name, candidate=(0.0,)), SCORING, rules)
+    audited = [name for name in names if labels.audited("key", PAIR.candidate, name, 0.5)]
+    assert list(trial.pending) == audited
+    # 200 draws at one half: 100, give or take four deviations of 7.
+    assert 72 <= len(audited) <= 128
+
+
+def test_a_label_for_a_pair_outside_of_the_sample_changes_nothing():
+    rules = msgspec.structs.replace(RULES, audit_rate=1e-9)
+    trial = start(rules)
+    trial.take(pair(candidate=(0.0,)), SCORING, rules)
+    trial.take(pair(candidate=(0.0,), targets=(1.0,), fresh=False), SCORING, rules)
+    assert counts(trial) == (0, 0, 0)
+
+
+def test_while_too_many_labels_are_outstanding_no_pair_joins_the_sample():
+    rules = msgspec.structs.replace(RULES, pending_limit=2)
+    trial = start(rules)
+    for name in ("a", "b"):
+        trial.take(pair(name, candidate=(0.0,)), SCORING, rules)
+    trial.take(pair("c", candidate=(0.0,)), SCORING, rules)
+    trial.take(pair("d"), SCORING, rules)
+    assert (list(trial.pending), counts(trial), trial.passed_over) == (["a", "b"], (0, 0, 0), 2)
+
+
+def test_requests_from_before_the_trial_do_not_count():
+    trial = start()
+    trial.take(pair(seen_at=9.9), SCORING, RULES)
+    assert counts(trial) == (0, 0, 0)
+
+
+def test_naturally_labelled_pairs_count_whether_they_agree_or_not():
+    trial = start(NATURAL)
+    trial.take(pair("a"), SCORING, NATURAL)
+    trial.take(pair("b", candidate=(0.0,)), SCORING, NATURAL)
+    assert (counts(trial), trial.pending) == ((0, 0, 0), {})
+    trial.take(pair("a", targets=(1.0,), fresh=False), SCORING, NATURAL)
+    trial.take(pair("b", candidate=(0.0,), targets=(1.0,), fresh=False), SCORING, NATURAL)
+    assert counts(trial) == (1, 0, 1)
+    assert trial.overall.state.labels == 2
+
+
+def test_label_rates_of_agreeing_and_disagreeing_pairs_are_kept_apart():
+    trial = start(NATURAL)
+    trial.take(pair("a"), SCORING, NATURAL)
+    trial.take(pair("b", candidate=(0.0,)), SCORING, NATURAL)
+    trial.take(pair("b", candidate=(0.0,), targets=(1.0,), fresh=False), SCORING, NATURAL)
+    trial.take(pair("c", candidate=(0.0,), targets=(1.0,)), SCORING, NATURAL)
+    assert (trial.agreeing.rows, trial.agreeing.labelled) == (1, 0)
+    assert (trial.disagreeing.rows, trial.disagreeing.labelled) == (2, 2)
+
+
+def test_a_regression_waits_with_the_distance_of_its_answers():
+    trial = start()
+    trial.take(pair(stable=(3.0,), candidate=(4.0,)), VALUES, RULES)
+    assert trial.divergences() == [0.5]
+    # Truth 3: stable scores 1, the candidate 1 - 1/2.
+    trial.take(pair(stable=(3.0,), candidate=(4.0,), targets=(3.0,), fresh=False), VALUES, RULES)
+    assert trial.overall.settled().total == 0.5
+
+
+def test_slices_are_decided_apart_at_their_share_of_alpha():
+    trial = start()
+    for number in range(60):
+        fields = {"slices": ("pen=ink",), "targets": (1.0,)}
+        trial.take(pair(f"ink-{number}", candidate=(0.0,), **fields), SCORING, RULES)
+        trial.take(pair(f"lead-{number}", slices=("pen=lead",)), SCORING, RULES)
+    decided = trial.decide_slices()
+    assert (decided["pen=ink"].kind, decided["pen=lead"].kind) == ("rollback", "undecided")
+    # Two slices share alpha = 0.05, and each acts at log(2 / 0.05).
+    assert decided["pen=lead"].threshold == pytest.approx(3.688879)
+
+
+def test_a_pending_disagreement_weighs_on_its_slices_too():
+    trial = start()
+    trial.take(pair(candidate=(0.0,), slices=("pen=ink",)), SCORING, RULES)
+    assert trial.decide_slices()["pen=ink"].pending == 1
+
+
+def test_failures_count_beside_the_pairs():
+    trial = start()
+    trial.attempt(failed=True)
+    trial.attempt(failed=False)
+    assert (trial.failures.failures, trial.failures.trials) == (1, 2)
+
+
+def filled(agreeing_labelled):
+    trial = start()
+    trial.agreeing = trials.Stratum(rows=998, labelled=agreeing_labelled)
+    trial.disagreeing = trials.Stratum(rows=98, labelled=98)
+    return trial
+
+
+def test_where_only_disagreements_are_labelled_few_of_them_stand_for_the_traffic():
+    names = [f"request-{number}" for number in range(1000)]
+    standing = [filled(99).representative(name, RULES, agrees=False) for name in names]
+    # Rates (99 + 1) / 1000 against (98 + 1) / 100: of 1000 about 101, give or take 38.
+    assert 63 <= sum(standing) <= 139
+
+
+def test_where_everything_is_labelled_every_request_stands_for_the_traffic():
+    assert filled(998).representative("request", RULES, agrees=False)
+
+
+def test_an_agreeing_request_always_stands_for_the_traffic():
+    assert filled(0).representative("request", RULES, agrees=True)
+
+
+def test_where_labels_are_not_asked_for_every_request_stands_for_the_traffic():
+    names = [f"request-{number}" for number in range(100)]
+    assert all(filled(0).representative(name, NATURAL, agrees=False) for name in names)
+
+
+def test_rules_come_from_the_settings_and_rollback_defaults_to_the_promote_margin(tmp_path):
+    tree = Settings(
+        root=tmp_path,
+        project={"name": "tiny"},
+        evidence={"promote_margin": 0.03, "audit_rate": 0.5, "mode": "natural"},
+    )
+    rules = trials.Rules.of(tree)
+    assert (rules.margins.promote, rules.margins.rollback) == (0.03, 0.03)
+    assert (rules.asked, rules.audit_rate) == (False, 0.5)
+
+
+def test_a_trial_survives_a_checkpoint():
+    trial = start()
+    trial.take(pair(candidate=(0.0,)), SCORING, RULES)
+    trial.take(pair("b", slices=("pen=ink",)), SCORING, RULES)
+    written = msgspec.msgpack.encode(trial)
+    read = msgspec.msgpack.decode(written, type=trials.Trial)
+    assert read == trial
+    assert b"key" not in written
