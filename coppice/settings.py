@@ -1,8 +1,7 @@
 """All settings: one frozen tree, read from `coppice.toml`, then from `COPPICE_` variables.
 
-Every field says its unit, its default and why the default is what it is. Nested fields are set from
-the environment with two underscores: `COPPICE_SERVE__PORT=8080` is `[serve] port = 8080`.
-Defaults are safe and embedded: nothing leaves the machine until a field says so.
+The tables are described in `coppice.sections`. Their fields are set from the environment with two
+underscores: `COPPICE_SERVE__PORT=8080` is `[serve] port = 8080`.
 """
 
 from __future__ import annotations
@@ -10,10 +9,9 @@ from __future__ import annotations
 import os
 import tomllib
 from pathlib import Path
-from typing import Any, Literal, Self
+from typing import Any
 
 import pydantic
-from pydantic import Field
 from pydantic_settings import (
     BaseSettings,
     EnvSettingsSource,
@@ -23,277 +21,46 @@ from pydantic_settings import (
 )
 
 from coppice import errors, typos
+from coppice.sections import (
+    DecaySettings,
+    DriftSettings,
+    EventSettings,
+    EvidenceSettings,
+    GateSettings,
+    MonitorSettings,
+    ProjectSettings,
+    PruneSettings,
+    RetrainSettings,
+    RolloutSettings,
+    Section,
+    ServeSettings,
+    StoreSettings,
+    TrainSettings,
+)
+
+__all__ = [
+    "FILE",
+    "DecaySettings",
+    "DriftSettings",
+    "EventSettings",
+    "EvidenceSettings",
+    "GateSettings",
+    "MonitorSettings",
+    "ProjectSettings",
+    "PruneSettings",
+    "RetrainSettings",
+    "RolloutSettings",
+    "Section",
+    "ServeSettings",
+    "Settings",
+    "StoreSettings",
+    "TrainSettings",
+    "environment_typos",
+    "from_tree",
+    "load",
+]
 
 FILE = "coppice.toml"
-
-
-class Section(pydantic.BaseModel):
-    """A table of the file; an unknown key is an error, never silently ignored."""
-
-    model_config = pydantic.ConfigDict(
-        frozen=True, extra="forbid", use_attribute_docstrings=True, validate_default=True
-    )
-
-
-class ProjectSettings(Section):
-    """What the user brings."""
-
-    name: str = Field(pattern=r"^[a-z0-9]([a-z0-9_-]{0,61}[a-z0-9])?$")
-    """The model's name in tags, URLs, metrics and topics: lower case, digits, `-` and `_`."""
-    module: str = "project"
-    """Importable Python module, looked for beside coppice.toml, with `build_model` and
-    `load_data`."""
-    task: Literal["binary", "multiclass", "regression"] = "multiclass"
-    """What the model predicts."""
-    checkpoint: Path | None = None
-    """A trained state dict (.safetensors) of the dense model, relative to coppice.toml. Without one
-    the dense parent is trained."""
-    scale: float = Field(default=1.0, gt=0)
-    """Regression only: the absolute error, in units of the target, that counts as wholly wrong."""
-    seed: int = 0
-    """Seed of every random choice, so that a run can be repeated."""
-
-
-class StoreSettings(Section):
-    """Where state lives."""
-
-    home: Path = Path(".coppice")
-    """Folder of all local state, relative to coppice.toml: log, registry, routing table."""
-
-
-class TrainSettings(Section):
-    """How a dense parent is trained where no checkpoint is given."""
-
-    epochs: int = Field(default=20, ge=1)
-    """Passes over the training split."""
-    batch_size: int = Field(default=64, ge=2)
-    """Rows per step; at least 2, because BatchNorm cannot learn from one."""
-    learning_rate: float = Field(default=2e-3, gt=0)
-    """Peak of a one-cycle schedule with AdamW."""
-    weight_decay: float = Field(default=1e-2, ge=0)
-    """AdamW's decoupled weight decay."""
-    threads: int = Field(default=1, ge=1)
-    """Cores used for training. Beside a busy server more threads than idle cores wait for each
-    other and train up to ten times slower; raise it on a machine of its own."""
-
-
-class PruneSettings(Section):
-    """The recipe used when none is named on the command line, and how to recover from the cut."""
-
-    level: Literal["neuron"] = "neuron"
-    """What is removed: whole units, filters and heads."""
-    criterion: Literal["magnitude", "taylor", "random"] = "taylor"
-    """How coupled channels are ranked; `random` is the control."""
-    amount: float = Field(default=0.5, gt=0, lt=1)
-    """Share of the channels of each coupled group that is removed."""
-    align: int = Field(default=8, ge=1)
-    """Channel counts that remain are multiples of this (or the whole group where it is smaller):
-    on ONNX Runtime 31 channels run at half the speed of 32."""
-    batch_norm_rows: int = Field(default=2048, ge=1)
-    """Training rows used to re-estimate BatchNorm statistics right after the cut."""
-    finetune_epochs: int = Field(default=10, ge=0)
-    """Passes of distilled fine-tuning; the null control trains as long, unpruned."""
-    learning_rate: float = Field(default=1e-3, gt=0)
-    """Peak learning rate of the fine-tuning."""
-    distill_weight: float = Field(default=0.7, ge=0, le=1)
-    """Share of the loss that is distance to the dense parent's answers, the rest to the labels."""
-    temperature: float = Field(default=4.0, gt=0)
-    """Softmax temperature of the distillation."""
-
-
-class GateSettings(Section):
-    """Offline acceptance: a candidate that fails one gate is not rolled out."""
-
-    max_score_drop: float = Field(default=0.01, ge=0, le=1)
-    """Largest loss of mean score (accuracy) on the holdout against the better of dense parent and
-    null control, beyond what chance explains."""
-    max_slice_drop: float = Field(default=0.05, ge=0, le=1)
-    """The same for every slice of at least `min_slice_rows` rows."""
-    min_slice_rows: int = Field(default=30, ge=1)
-    """Slices with fewer holdout rows are reported, not gated."""
-    min_latency_gain: float = Field(default=1.0, gt=0)
-    """Batch-1 latency of the dense parent over the candidate's, in the same runtime."""
-    min_score: float = Field(default=0.0, ge=0, le=1)
-    """Lowest mean score on the holdout, whatever the parent does."""
-    confidence: float = Field(default=0.95, gt=0.5, lt=1)
-    """Level of the paired intervals that a drop must exceed to be refused."""
-
-
-class ServeSettings(Section):
-    """The inference endpoint."""
-
-    host: str = "127.0.0.1"
-    """Address to listen on; loopback until you decide otherwise."""
-    port: int = Field(default=3000, ge=1, le=65535)
-    """Port of the inference endpoint."""
-    workers: int = Field(default=1, ge=1)
-    """Server processes."""
-    threads: int = Field(default=1, ge=1)
-    """ONNX Runtime threads per worker; more than the cores slows every request down."""
-    max_body_bytes: int = Field(default=16 * 2**20, ge=1024)
-    """Largest request body, bytes (default 16 MiB)."""
-    max_batch_rows: int = Field(default=64, ge=1)
-    """Most rows that are answered in one run of the model. Batches form only from what waits."""
-    max_queue: int = Field(default=512, ge=1)
-    """Requests that may wait per version; beyond it the answer is 429 with Retry-After."""
-    deadline_seconds: float = Field(default=10.0, gt=0)
-    """A request that has waited so long is answered with 503."""
-    candidate_timeout_seconds: float = Field(default=1.0, gt=0)
-    """A candidate that takes longer is abandoned for that request, and stable answers."""
-    crash_guard: int = Field(default=5, ge=1)
-    """After so many candidate failures in a row the canary lane is closed on the spot."""
-    shadow_queue: int = Field(default=256, ge=1)
-    """Mirrored copies that may wait; further ones are dropped and counted, never the primary."""
-    allow_forced_lane: bool = False
-    """Whether clients may choose the lane with `x-coppice-lane`."""
-    routing_key_secret: pydantic.SecretStr = pydantic.SecretStr("coppice")
-    """Key of the hash that assigns routing keys to lanes and draws the audit sample. Set your own
-    through COPPICE_SERVE__ROUTING_KEY_SECRET where clients are not trusted."""
-
-
-class EventSettings(Section):
-    """The event log."""
-
-    backend: Literal["sqlite", "memory"] = "sqlite"
-    """`sqlite`: one file under the home folder. `memory`: lost at exit, for tests."""
-    durability: Literal["process", "power-loss"] = "process"
-    """`process` survives kill -9 (WAL, synchronous=NORMAL); `power-loss` a power cut too (FULL)."""
-    capture: dict[str, Literal["store", "hash", "drop"]] = {}
-    """Per input field what is kept of it in the log; default `store` for tensors. A dropped input
-    can neither be replayed for diagnosis nor retrained on."""
-
-
-class EvidenceSettings(Section):
-    """When a candidate is promoted or rolled back."""
-
-    mode: Literal["asked", "natural"] = "asked"
-    """`asked`: an audit sample of which only disagreements need labels. `natural`: only labelled
-    requests count, assuming that being labelled does not depend on the outcome."""
-    alpha: float = Field(default=0.05, gt=0, lt=0.5)
-    """Bound on the probability of ever deciding wrongly, for each of the two directions."""
-    promote_margin: float = Field(default=0.01, ge=0, lt=0.5)
-    """Promote once the loss of mean score is shown to be below this."""
-    rollback_margin: float | None = Field(default=None, ge=0, lt=0.5)
-    """Roll back once the loss is shown to be above this; default: the promote margin."""
-    audit_rate: float = Field(default=1.0, gt=0, le=1)
-    """Share of the mirrored requests in the audit sample."""
-    live_rate: float = Field(default=0.02, ge=0, le=1)
-    """Share of all requests whose label is asked for whatever the answers, so that live accuracy is
-    known; ten times as many are asked for while the cause of a decay is undecided."""
-    max_error_rate: float = Field(default=0.01, gt=0, lt=0.5)
-    """Share of candidate failures (errors, timeouts) above which it is rolled back."""
-
-    @pydantic.model_validator(mode="after")
-    def _ordered(self) -> Self:
-        # Above it, a loss between the two margins could never be decided.
-        rollback = self.promote_margin if self.rollback_margin is None else self.rollback_margin
-        if rollback > self.promote_margin:
-            message = f"rollback_margin {rollback} must not exceed promote_margin"
-            raise ValueError(message)
-        return self
-
-
-class DriftSettings(Section):
-    """When inputs or answers no longer look like the reference."""
-
-    method: Literal["ks", "wasserstein", "psi", "jensenshannon"] = "ks"
-    """Evidently method per column, always explicit."""
-    window: int = Field(default=400, ge=50)
-    """Predictions per window."""
-    false_alarm_rate: float = Field(default=0.01, gt=0, lt=0.5)
-    """Probability that a clean window raises an alarm, over all columns together."""
-    calibration_windows: int = Field(default=200, ge=50)
-    """Clean windows drawn from the reference to find the threshold."""
-    sustained: int = Field(default=2, ge=1)
-    """Windows in a row that must alarm before drift is declared."""
-
-
-class DecaySettings(Section):
-    """When live accuracy is worse than what was accepted."""
-
-    tolerance: float = Field(default=0.05, ge=0, lt=0.5)
-    """Loss of mean score against the accepted one that is tolerated."""
-    false_alarm_labels: int = Field(default=10_000, ge=100)
-    """Average number of labels to a false alarm: the threshold of the e-CUSUM."""
-    window: int = Field(default=400, ge=50)
-    """Most recent labelled rows that live accuracy and diagnosis look at."""
-    min_labels: int = Field(default=60, ge=10)
-    """Diagnosis stays undecided below so many labelled rows."""
-    alpha: float = Field(default=0.05, gt=0, lt=0.5)
-    """Level of the exact tests of the diagnosis, over all comparisons together (Holm)."""
-
-
-class MonitorSettings(Section):
-    """The monitor process."""
-
-    host: str = "127.0.0.1"
-    """Address of its verdict endpoint, label queue and /metrics."""
-    port: int = Field(default=3001, ge=1, le=65535)
-    """Port of the monitor."""
-    poll_seconds: float = Field(default=0.5, gt=0)
-    """Pause between two looks at the log."""
-    join_limit: int = Field(default=50_000, ge=1000)
-    """Predictions that wait for labels in memory; older ones are no longer joined."""
-    slice_limit: int = Field(default=20, ge=0)
-    """Most slices watched, by traffic; bounds memory and metric labels."""
-
-
-class RetrainSettings(Section):
-    """When and from what a new candidate is made."""
-
-    enabled: bool = True
-    """Whether decay may start a retraining by itself."""
-    cooldown_seconds: float = Field(default=3600.0, ge=0)
-    """Least time between two retrainings; keeps an unhappy loop from burning the machine."""
-    budget_per_day: int = Field(default=4, ge=1)
-    """Most retrainings in any 24 hours."""
-    min_labels: int = Field(default=200, ge=1)
-    """Labelled production rows that must be there before retraining on them."""
-    max_production_rows: int = Field(default=20_000, ge=1)
-    """Most recent labelled production rows that are used."""
-    holdback: float = Field(default=0.25, gt=0, lt=1)
-    """Share of the labelled production rows kept out of training to judge the candidate on."""
-    milder: float = Field(default=0.5, gt=0, lt=1)
-    """Factor on the amount removed when the pruning was the cause of a decay."""
-    poll_seconds: float = Field(default=1.0, gt=0)
-    """Pause between two looks at the log."""
-    metrics_port: int = Field(default=0, ge=0, le=65535)
-    """Port of the retrainer's own /metrics on loopback; 0 does not serve them."""
-
-
-class RolloutSettings(Section):
-    """How a candidate becomes champion."""
-
-    backend: Literal["local"] = "local"
-    """Who moves the weights: `local` writes the routing table that our router reads."""
-    auto: bool = True
-    """Whether verdicts move a rollout by themselves; otherwise only `coppice rollout` does."""
-    mirror: float = Field(default=1.0, gt=0, le=1)
-    """Share of the requests mirrored while a candidate is in shadow or canary."""
-    parent_mirror: float = Field(default=0.05, ge=0, le=1)
-    """Share of the requests that the dense parent sees too."""
-    steps: tuple[float, ...] = (0.1, 0.5)
-    """Weights of the canary steps, growing; promotion follows the last."""
-    step_seconds: float = Field(default=60.0, ge=0)
-    """Least time in each canary step."""
-    step_requests: int = Field(default=100, ge=0)
-    """Least number of requests that the candidate must answer in each canary step."""
-    shadow_seconds: float = Field(default=86_400.0, gt=0)
-    """A candidate still undecided in shadow after so long is rolled back for want of evidence."""
-    watch_seconds: float = Field(default=600.0, ge=0)
-    """After promotion the previous champion is kept loaded so long for an instant rollback."""
-    poll_seconds: float = Field(default=0.5, gt=0)
-    """Pause between two looks at the log."""
-    metrics_port: int = Field(default=0, ge=0, le=65535)
-    """Port of the controller's own /metrics on loopback; 0 does not serve them."""
-
-    @pydantic.field_validator("steps")
-    @classmethod
-    def _grow(cls, steps: tuple[float, ...]) -> tuple[float, ...]:
-        if list(steps) != sorted(set(steps)) or any(not 0 < step <= 1 for step in steps):
-            message = f"steps must grow strictly within (0, 1]; got {list(steps)}"
-            raise ValueError(message)
-        return steps
 
 
 class Settings(BaseSettings):

@@ -1,0 +1,122 @@
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+
+import pytest
+import structlog
+
+from coppice import telemetry
+
+
+@pytest.fixture(autouse=True)
+def as_it_was() -> Iterator[None]:
+    yield
+    structlog.reset_defaults()
+    structlog.contextvars.clear_contextvars()
+
+
+def fail() -> None:
+    message = "broken"
+    raise ValueError(message)
+
+
+def log_an_exception() -> None:
+    try:
+        fail()
+    except ValueError:
+        structlog.get_logger().exception("failed")
+
+
+def test_a_line_is_one_json_object_that_names_its_plane(capsys: pytest.CaptureFixture[str]) -> None:
+    telemetry.configure("monitoring", json=True)
+
+    structlog.get_logger().info("window closed", rows=400)
+
+    line = json.loads(capsys.readouterr().err)
+    assert {key: line[key] for key in ("event", "level", "plane", "rows")} == {
+        "event": "window closed",
+        "level": "info",
+        "plane": "monitoring",
+        "rows": 400,
+    }
+    assert line["timestamp"].endswith("Z")
+
+
+def test_nothing_goes_to_standard_output(capsys: pytest.CaptureFixture[str]) -> None:
+    telemetry.configure("serve", json=True)
+
+    structlog.get_logger().warning("hello")
+
+    assert capsys.readouterr().out == ""
+
+
+def test_lines_below_info_are_left_out(capsys: pytest.CaptureFixture[str]) -> None:
+    telemetry.configure("serve", json=True)
+
+    structlog.get_logger().debug("detail")
+
+    assert capsys.readouterr().err == ""
+
+
+def test_without_a_terminal_lines_are_json(capsys: pytest.CaptureFixture[str]) -> None:
+    telemetry.configure("serve")
+
+    structlog.get_logger().info("hello")
+
+    assert json.loads(capsys.readouterr().err)["event"] == "hello"
+
+
+def test_an_exception_is_written_with_its_traceback(capsys: pytest.CaptureFixture[str]) -> None:
+    telemetry.configure("serve", json=True)
+
+    log_an_exception()
+
+    line = json.loads(capsys.readouterr().err)
+    assert line["level"] == "error"
+    assert line["exception"].endswith("ValueError: broken")
+
+
+def test_a_person_reads_the_exception_too_and_no_warning(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    # A warning would be an error in this suite.
+    telemetry.configure("serve", json=False)
+
+    log_an_exception()
+
+    written = capsys.readouterr().err
+    assert "failed" in written
+    assert "broken" in written
+
+
+def test_every_library_is_told_not_to_report(monkeypatch: pytest.MonkeyPatch) -> None:
+    names = (
+        "BENTOML_DO_NOT_TRACK",
+        "DO_NOT_TRACK",
+        "ITERATIVE_DO_NOT_TRACK",
+        "OPENVINO_TELEMETRY_DISABLE",
+    )
+    for name in names:
+        monkeypatch.setenv(name, "False")
+
+    telemetry.silence()
+
+    assert [os.environ[name] for name in names] == ["True", "1", "1", "1"]
+
+
+def test_bentoml_understands_that() -> None:
+    program = (
+        "from coppice import telemetry; telemetry.silence();"
+        "from bentoml._internal.utils.analytics import usage_stats;"
+        "print(usage_stats.do_not_track())"
+    )
+
+    answer = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=True
+    )
+
+    assert answer.stdout == "True\n"
