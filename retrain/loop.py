@@ -112,7 +112,7 @@ class Retrainer:
         self._registry = registry
         self._tree = tree
         self._clock = timer
-        self._recorder = recorder or Recorder(tree.project.name)
+        self.recorder = recorder or Recorder(tree.project.name)
         self._stop = stop
         self._position = eventlog_base.START
         self._labelled = dataset.LabelledRequests(limit=tree.retrain.max_production_rows)
@@ -127,7 +127,7 @@ class Retrainer:
             try:
                 self.turn()
             except Exception as cause:  # noqa: BLE001 - the outermost turn; the next look may do
-                self._recorder.failed(cause)
+                self.recorder.failed(cause)
                 _log.exception("turn_failed", error=str(cause))
             if not self._stop():
                 self._clock.sleep(self._tree.retrain.poll_seconds)
@@ -155,7 +155,7 @@ class Retrainer:
                 )
             if self.state.pending is not None:
                 self._consider(self.state.pending)
-        self._recorder.saw(self.state, self._labelled.rows)
+        self.recorder.saw(self.state, self._labelled.rows)
         return handled
 
     def _read(self) -> int:
@@ -175,8 +175,8 @@ class Retrainer:
         try:
             record = records.unseal(event)
         except errors.UndecodableEvent as cause:
-            self._recorder.passed_over()
-            _log.warning("event_passed_over", event=event.id, reason=str(cause))
+            self.recorder.passed_over()
+            _log.warning("event_passed_over", event_id=event.id, reason=str(cause))
             return
         self._labelled.take(record)
         self.state = history.fold(self.state, event, record)
@@ -186,7 +186,7 @@ class Retrainer:
         if decision.action == "start":
             # Only now is it worth joining: what was not stored cannot be learned from.
             decision = self._decide_on_joined(pending)
-        self._recorder.decided(decision)
+        self.recorder.decided(decision)
         match decision.action:
             case "ignore":
                 _log.info("verdict_ignored", verdict=pending.event_id, reason=decision.reason)
@@ -302,7 +302,7 @@ class Retrainer:
             raise Stopped
         if share == 0.0:
             _log.info("phase", phase=phase)
-        self._recorder.progressed(phase, share)
+        self.recorder.progressed(phase, share)
 
     def _write(
         self,
@@ -321,7 +321,7 @@ class Retrainer:
             version=version,
         )
         self._log.append([records.seal(record, source=candidate.SOURCE, now=self._clock.now())])
-        self._recorder.stepped(record)
+        self.recorder.stepped(record)
         _log.info("retraining", status=status, cause=cause, reason=reason, version=version)
         # The log is the state: what was written is read back like everything else.
         self._read()

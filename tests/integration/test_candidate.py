@@ -271,7 +271,7 @@ def test_progress_names_every_phase_in_order(house: House, accepted: records.Can
         house.own,
         house.registry,
         house.log,
-        candidate.CandidateRequest(recipe=RECIPE, force=True),
+        candidate.CandidateRequest(recipe=SHORT, force=True),
         progress=lambda phase, share: told.append((phase, share)),
         timer=house.clock,
     )
