@@ -34,7 +34,11 @@ def table(
 ) -> rich.table.Table:
     """Return an empty table in house style; `numbers` names the columns to align right."""
     made = rich.table.Table(
-        title=title, title_justify="left", box=rich.box.SIMPLE_HEAD, pad_edge=False
+        title=title,
+        title_justify="left",
+        box=rich.box.SIMPLE_HEAD,
+        pad_edge=False,
+        padding=(0, 1, 0, 0),
     )
     for column in columns:
         made.add_column(column, justify="right" if column in numbers else "left", overflow="fold")

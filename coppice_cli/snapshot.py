@@ -14,8 +14,7 @@ import msgspec
 
 from coppice import artifact, errors, records, routing, settings
 from coppice.registry import base as registry_base
-from coppice_cli import client, steering, supervise
-from monitoring import status as monitored
+from coppice_cli import client, figures, steering, supervise
 
 if TYPE_CHECKING:
     from coppice_cli.compose import Log
@@ -32,9 +31,9 @@ class Version(msgspec.Struct, frozen=True, kw_only=True):
     """Where it answers: `stable`, `canary`, `shadow`, or nowhere; and with what share."""
     accepted: float | None = None
     """Mean score on the holdout at acceptance."""
-    live: monitored.Score | None = None
+    live: figures.Score | None = None
     """Mean score over recent labelled rows; `None` before the first label."""
-    slices: dict[str, monitored.Score] = {}
+    slices: dict[str, figures.Score] = {}
     parent_agreement: float | None = None
 
 
@@ -51,7 +50,7 @@ class Dated(msgspec.Struct, frozen=True):
     """A record and when it was written, seconds since 1970 UTC."""
 
     time: float
-    record: records.Verdict | records.Candidate | records.Retraining
+    record: records.Candidate | records.Retraining
 
 
 class Snapshot(msgspec.Struct, frozen=True, kw_only=True):
@@ -64,10 +63,11 @@ class Snapshot(msgspec.Struct, frozen=True, kw_only=True):
     rollout: records.Rollout | None = None
     generation: int = 0
     versions: tuple[Version, ...] = ()
-    champion_verdict: Dated | None = None
-    candidate_verdict: Dated | None = None
+    verdicts: dict[str, figures.Told] = {}
+    """By scope: `champion`, `candidate`."""
     evidence: dict[str, float] = {}
-    """Natural logarithms; see `monitoring.status.Status`."""
+    """Natural logarithms: `promote`, `rollback` and `failures` about the candidate, `decay` about
+    the champion."""
     evidence_needed: float
     """The logarithm at which evidence decides: ln(1 / alpha)."""
     drift: float | None = None
@@ -78,18 +78,6 @@ class Snapshot(msgspec.Struct, frozen=True, kw_only=True):
     processes: tuple[Process, ...] = ()
 
 
-class Live(msgspec.Struct, frozen=True, kw_only=True):
-    """What the monitor measured, from itself or from the log."""
-
-    source: Literal["monitor", "log"]
-    scores: dict[str, dict[str, monitored.Score]] = {}
-    """By version, by slice."""
-    agreement: dict[str, float] = {}
-    evidence: dict[str, float] = {}
-    drift: float | None = None
-    wanted: dict[str, int] = {}
-
-
 def take(
     tree: settings.Settings, log: Log, registry: registry_base.Registry, *, now: float
 ) -> Snapshot:
@@ -97,79 +85,26 @@ def take(
     model = tree.project.name
     table = routing.load(tree.routing_path)
     parts = _parts(table, registry.aliases(model))
-    live = from_monitor(tree) or from_log(log, parts)
+    measured = figures.from_monitor(tree) or figures.from_log(
+        log, champion=parts.get("champion"), candidate=parts.get("candidate")
+    )
     return Snapshot(
         model=model,
         at=now,
-        source=live.source,
+        source=measured.source,
         rollout=steering.state_of(log, model),
         generation=table.generation if table else 0,
-        versions=tuple(_version(part, tag, table, registry, live) for part, tag in parts.items()),
-        champion_verdict=_verdict(log, parts.get("champion"), "champion"),
-        candidate_verdict=_verdict(log, parts.get("candidate"), "candidate"),
-        evidence=live.evidence,
+        versions=tuple(
+            _version(part, tag, table, registry, measured) for part, tag in parts.items()
+        ),
+        verdicts=measured.verdicts,
+        evidence=measured.evidence,
         evidence_needed=-math.log(tree.evidence.alpha),
-        drift=live.drift,
-        wanted=live.wanted,
+        drift=measured.drift,
+        wanted=measured.wanted,
         last_candidate=_latest(log, model, records.Candidate),
         last_retraining=_latest(log, model, records.Retraining),
-        processes=_processes(tree, monitor_answers=live.source == "monitor"),
-    )
-
-
-def from_monitor(tree: settings.Settings) -> Live | None:
-    """Ask the running monitor; `None` where it does not answer or has not looked yet."""
-    try:
-        answer = client.get(
-            f"{client.monitor_url(tree)}/v1/state", {"model": tree.project.name}, whose="monitor"
-        )
-    except (errors.EnvironmentProblem, errors.RequestError):
-        return None
-    if answer["state"] is None:
-        return None
-    seen = msgspec.convert(answer["state"], monitored.Status)
-    return Live(
-        source="monitor",
-        scores={version.version: version.accuracy for version in seen.versions},
-        agreement={
-            version.version: version.parent_agreement
-            for version in seen.versions
-            if version.parent_agreement is not None
-        },
-        evidence=seen.evidence,
-        drift=seen.drift.ratio if seen.drift.windows else None,
-        wanted=seen.wanted,
-    )
-
-
-def from_log(log: Log, parts: Mapping[Part, str]) -> Live:
-    """Read the newest measurement of each kind out of the log."""
-    newest: dict[tuple[str, str, str], records.Measurement] = {}
-    for tag in parts.values():
-        for event in log.find(tag, records.Measurement):
-            record = records.unseal(event)
-            if isinstance(record, records.Measurement):
-                newest[tag, record.name, record.slice] = record
-    live: dict[str, dict[str, monitored.Score]] = {}
-    for (tag, name, part), found in newest.items():
-        if name == "accuracy" and found.low is not None and found.high is not None:
-            score = monitored.Score(found.value, found.low, found.high, found.count)
-            live.setdefault(tag, {})[part] = score
-    named = {name: found.value for (_, name, _), found in newest.items()}
-    return Live(
-        source="log",
-        scores=live,
-        agreement={
-            tag: found.value
-            for (tag, name, _), found in newest.items()
-            if name == "parent_agreement"
-        },
-        evidence={
-            name.removeprefix("evidence."): value
-            for name, value in named.items()
-            if name.startswith("evidence.")
-        },
-        drift=named.get("drift.ratio"),
+        processes=_processes(tree, monitor_answers=measured.source == "monitor"),
     )
 
 
@@ -194,13 +129,13 @@ def _version(
     tag: str,
     table: routing.RoutingTable | None,
     registry: registry_base.Registry,
-    live: Live,
+    measured: figures.Live,
 ) -> Version:
     try:
         accepted = artifact.read_manifest(registry.path(tag)).accepted
     except (errors.ArtifactError, errors.UnknownVersion):
         accepted = None
-    scores = live.scores.get(tag, {})
+    scores = measured.scores.get(tag, {})
     return Version(
         tag=tag,
         part=part,
@@ -208,7 +143,7 @@ def _version(
         accepted=accepted,
         live=scores.get("all"),
         slices={name: score for name, score in scores.items() if name != "all"},
-        parent_agreement=live.agreement.get(tag),
+        parent_agreement=measured.agreement.get(tag),
     )
 
 
@@ -224,16 +159,6 @@ def _lane(part: Part, table: routing.RoutingTable | None) -> str:
             return "ready" if table.previous else ""
         case "parent":
             return f"shadow {table.parent_mirror:.0%}" if table.parent_mirror else ""
-
-
-def _verdict(log: Log, tag: str | None, scope: str) -> Dated | None:
-    if tag is None:
-        return None
-    for event in reversed(log.find(tag, records.Verdict)):
-        record = records.unseal(event)
-        if isinstance(record, records.Verdict) and record.scope == scope:
-            return Dated(event.time, record)
-    return None
 
 
 def _latest(

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import rich.console
 
 from coppice import records
-from coppice_cli import console, rollout_view, snapshot
+from coppice_cli import console, figures, rollout_view, snapshot
 
 COLOURS: dict[records.VerdictKind, str] = {
     "healthy": "green",
@@ -24,24 +24,12 @@ def render(seen: snapshot.Snapshot) -> rich.console.Group:
     return rich.console.Group(*_blocks(seen))
 
 
-def line(seen: snapshot.Snapshot) -> str:
-    """Say in one line what matters most: the rollout, and what the verdicts are."""
-    if seen.rollout is None:
-        return "no champion yet"
-    verdicts = [
-        f"{scope} {dated.record.kind}"
-        for scope, dated in _verdicts(seen)
-        if isinstance(dated.record, records.Verdict)
-    ]
-    return "; ".join([rollout_view.sentence(seen.rollout), *verdicts])
-
-
 def _blocks(seen: snapshot.Snapshot) -> Iterator[rich.console.RenderableType]:
     yield _headline(seen)
     if seen.versions:
         yield _versions(seen)
-    for scope, dated in _verdicts(seen):
-        yield _verdict(scope, dated, seen.at)
+    for scope, told in seen.verdicts.items():
+        yield _verdict(scope, told, seen.at)
     yield from map(console.plain, _lines(seen))
 
 
@@ -58,33 +46,28 @@ def _headline(seen: snapshot.Snapshot) -> rich.console.RenderableType:
 
 def _versions(seen: snapshot.Snapshot) -> rich.console.RenderableType:
     numbers = ("accepted", "live", "labels")
-    table = console.table("version", "part", "lane", *numbers, "95%", numbers=numbers)
+    table = console.table("version", "part", "lane", *numbers, numbers=numbers)
     for version in seen.versions:
         live = version.live
         table.add_row(
-            console.plain(version.tag),
+            # The model's name stands in the headline already.
+            console.plain(version.tag.partition(":")[2]),
             version.part,
             version.lane,
             console.percent(version.accepted),
-            console.percent(live.mean if live else None),
+            f"{console.percent(live.mean)} ({console.interval(live.low, live.high)})"
+            if live
+            else "-",
             f"{live.count:,}" if live else "-",
-            console.interval(live.low, live.high) if live else "-",
         )
     return table
 
 
-def _verdicts(seen: snapshot.Snapshot) -> list[tuple[str, snapshot.Dated]]:
-    found = {"champion": seen.champion_verdict, "candidate": seen.candidate_verdict}
-    return [(scope, dated) for scope, dated in found.items() if dated is not None]
-
-
-def _verdict(scope: str, dated: snapshot.Dated, now: float) -> rich.console.RenderableType:
-    verdict = dated.record
-    text = console.plain(f"{scope}: ")
-    if isinstance(verdict, records.Verdict):
-        cause = f", cause {verdict.cause}" if verdict.cause else ""
-        text.append(f"{verdict.kind}{cause}", style=COLOURS[verdict.kind])
-        text.append(f" {console.duration(now - dated.time)} ago: {verdict.reason}")
+def _verdict(scope: str, told: figures.Told, now: float) -> rich.console.RenderableType:
+    verdict, text = told.verdict, console.plain(f"{scope}: ")
+    cause = f", cause {verdict.cause}" if verdict.cause else ""
+    text.append(f"{verdict.kind}{cause}", style=COLOURS[verdict.kind])
+    text.append(f" {console.duration(now - told.time)} ago: {verdict.reason}")
     return text
 
 
@@ -123,12 +106,16 @@ def _learning(seen: snapshot.Snapshot) -> Iterator[str]:
         ago = f"{console.duration(seen.at - dated.time)} ago"
         match dated.record:
             case records.Candidate() as made:
-                why = f": {'; '.join(made.refusals)}" if made.refusals else ""
-                yield f"last candidate: {made.version} {made.status} {ago}{why}"
+                yield f"last candidate: {made.version} {made.status} {ago}{_refusals(made)}"
             case records.Retraining() as step:
                 yield f"last retraining: {step.status} {ago}, cause {step.cause}: {step.reason}"
-            case records.Verdict():
-                pass
+
+
+def _refusals(made: records.Candidate) -> str:
+    if not made.refusals:
+        return ""
+    more = f" (and {len(made.refusals) - 1} more)" if len(made.refusals) > 1 else ""
+    return f": {made.refusals[0]}{more}"
 
 
 def _processes(seen: snapshot.Snapshot) -> str:

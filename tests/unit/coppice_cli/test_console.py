@@ -18,7 +18,9 @@ def test_a_share_is_written_in_percent(share: float, text: str) -> None:
 @pytest.mark.parametrize(
     ("seconds", "text"),
     [
-        (0.0, "0.0 ms"),
+        (0.0, "0 us"),
+        (0.00099, "990 us"),
+        (0.001, "1.0 ms"),
         (0.0099, "9.9 ms"),
         (0.999, "999 ms"),
         (1.0, "1 s"),
