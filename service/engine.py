@@ -8,6 +8,7 @@ way, and only the commit is waited for.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from typing import NamedTuple
 
 import numpy as np
@@ -18,6 +19,9 @@ from coppice import artifact, clock, errors, records, runtime, settings
 from service import admission, batcher, capture, lanes, outbox, recorder, router, shadow
 
 _LOG = structlog.get_logger()
+
+MAX_REASON = 500
+"""Characters of an error's text that are kept in an event."""
 
 _NEVER = "the candidate is not in memory"
 
@@ -110,9 +114,10 @@ class Engine:
         try:
             reply = await self._reply(in_force, choice, query, rows)
             seconds = self._clock.monotonic() - began
-            record = self._record(query, reply, seconds, in_force.table.generation)
-            now = self._clock.now()
-            await self._outbox.commit(records.seal(record, source=self._source, now=now))
+            await self._commit(self._record(query, reply, seconds, in_force.table.generation))
+        except (errors.ArtifactError, errors.NotReady) as cause:
+            await self._commit_failure(in_force, query, cause, self._clock.monotonic() - began)
+            raise
         finally:
             self._in_flight -= 1
         self._metrics.answered(reply.choice.lane, reply.version.tag, seconds)
@@ -152,7 +157,9 @@ class Engine:
             self._canary_deadline.watch(waiting)
             answers = await waiting
         except (errors.CoppiceError, TimeoutError) as cause:
-            return await self._fall_back(choice, query, rows, Fallback(str(cause), tag))
+            return await self._fall_back(
+                choice, query, rows, Fallback(str(cause)[:MAX_REASON], tag)
+            )
         self._switchboard.guard.succeeded(tag)
         return Reply(candidate, choice, answers)
 
@@ -200,6 +207,29 @@ class Engine:
             fallback=fallback.reason if fallback else None,
             fallback_version=fallback.version if fallback else None,
         )
+
+    def _commit(self, record: records.Prediction) -> asyncio.Future[None]:
+        event = records.seal(record, source=self._source, now=self._clock.now())
+        return self._outbox.commit(event)
+
+    async def _commit_failure(
+        self, in_force: lanes.Lanes, query: admission.Query, cause: Exception, seconds: float
+    ) -> None:
+        """Store that the champion failed; the client is told whether that succeeds or not."""
+        record = records.Prediction(
+            request_id=query.request_id,
+            model=in_force.champion.manifest.name,
+            version=in_force.champion.tag,
+            lane="stable",
+            propensity=1.0,
+            key_hash=router.key_hash(query.key, secret=self._secret),
+            slices=query.slices,
+            latency_seconds=seconds,
+            generation=in_force.table.generation,
+            error=str(cause)[:MAX_REASON],
+        )
+        with contextlib.suppress(errors.CoppiceError):
+            await self._commit(record)
 
     def _mirror(
         self, in_force: lanes.Lanes, query: admission.Query, reply: Reply, rows: int

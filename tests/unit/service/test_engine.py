@@ -1,0 +1,316 @@
+"""From an admitted request to a committed answer, with real versions in memory."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Coroutine
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from coppice import errors, records
+from service import admission, compose
+from tests.support import artifacts, serving
+
+UP = [1.0] * 4
+"""A row that every version answers with "yes"."""
+
+Steps = Callable[[compose.Plane], Coroutine[Any, Any, None]]
+
+
+@pytest.fixture
+def made(tmp_path: Path) -> serving.Project:
+    return serving.project(
+        tmp_path, serve={"allow_forced_lane": True, "crash_guard": 3, "deadline_seconds": 20.0}
+    )
+
+
+def run(made: serving.Project, steps: Steps) -> None:
+    """Run steps against an open data plane, then drain it."""
+
+    async def main() -> None:
+        async with serving.plane(made) as opened, asyncio.timeout(60.0):
+            await steps(opened)
+
+    asyncio.run(main())
+
+
+def query(*rows: list[float], **fields: Any) -> admission.Query:
+    inputs = {"x": np.array(rows or [UP], dtype=np.float32)}
+    whole = {"request_id": "r1", "key": "ann", "slices": {}, "inputs": inputs, **fields}
+    return admission.Query(**whole)
+
+
+def stored(made: serving.Project, kind: type[records.Record]) -> list[Any]:
+    log = made.log
+    try:
+        return serving.stored(log, kind)
+    finally:
+        log.close()
+
+
+def test_an_answer_is_in_the_log_before_it_is_given(made: serving.Project) -> None:
+    async def steps(opened: compose.Plane) -> None:
+        served = await opened.engine.infer(query(UP, [-1.0] * 4, slices={"pen": "ink"}))
+        assert served.label is not None
+        assert (served.lane, served.label.tolist()) == ("stable", [1, 0])
+        (record,) = serving.stored(opened.log, records.Prediction)
+        assert (record.request_id, record.version) == ("r1", made.champion)
+        assert (record.lane, record.propensity, record.generation) == ("stable", 1.0, 1)
+        assert record.slices == {"pen": "ink"}
+        assert record.inputs["x"].array().tolist() == [UP, [-1.0] * 4]
+        np.testing.assert_array_equal(record.outputs["scores"].array(), served.scores)
+        # Two probabilities and four columns of inputs.
+        assert record.features.shape == (2, 6)
+        assert record.key_hash != "ann"
+        assert 0.0 < record.latency_seconds < serving.SECONDS
+
+    run(made, steps)
+
+
+@pytest.mark.parametrize(
+    ("inputs", "message"),
+    [
+        ({"y": np.zeros((1, 4), np.float32)}, "the model takes"),
+        ({"x": np.zeros((1, 4), np.float64)}, "expected float32"),
+        ({"x": np.zeros((1, 5), np.float32)}, "expected"),
+        ({"x": np.zeros((0, 4), np.float32)}, "at least 1"),
+        ({"x": np.full((1, 4), np.nan, np.float32)}, "NaN"),
+        ({"x": np.full((1, 4), np.inf, np.float32)}, "infinite"),
+    ],
+)
+def test_inputs_that_do_not_fit_are_refused_and_not_stored(
+    made: serving.Project, inputs: Any, message: str
+) -> None:
+    async def steps(opened: compose.Plane) -> None:
+        with pytest.raises(errors.RequestError, match=message):
+            await opened.engine.infer(query()._replace(inputs=inputs))
+
+    run(made, steps)
+    assert stored(made, records.Prediction) == []
+
+
+def test_the_canary_lane_answers_its_share(made: serving.Project) -> None:
+    made.route(candidate=made.candidate, weight=1.0)
+
+    async def steps(opened: compose.Plane) -> None:
+        served = await opened.engine.infer(query())
+        assert (served.lane, served.version.tag) == ("canary", made.candidate)
+
+    run(made, steps)
+    (record,) = stored(made, records.Prediction)
+    assert (record.lane, record.version, record.propensity) == ("canary", made.candidate, 1.0)
+
+
+def test_a_key_stays_on_its_lane(made: serving.Project) -> None:
+    made.route(candidate=made.candidate, weight=0.5)
+
+    async def steps(opened: compose.Plane) -> None:
+        first = [await opened.engine.infer(query(key=f"k{n}")) for n in range(20)]
+        again = [await opened.engine.infer(query(key=f"k{n}")) for n in range(20)]
+        assert [served.lane for served in first] == [served.lane for served in again]
+        # All on one lane has a chance of 2 in 2^20.
+        assert {served.lane for served in first} == {"stable", "canary"}
+
+    run(made, steps)
+
+
+@pytest.mark.parametrize("lane", ["stable", "canary"])
+def test_a_forced_lane_answers_with_propensity_one(made: serving.Project, lane: str) -> None:
+    made.route(candidate=made.candidate, weight=0.5)
+
+    async def steps(opened: compose.Plane) -> None:
+        assert (await opened.engine.infer(query(lane=lane))).lane == lane
+
+    run(made, steps)
+    assert stored(made, records.Prediction)[0].propensity == 1.0
+
+
+def test_a_version_may_be_asked_for_by_its_id(made: serving.Project) -> None:
+    made.route(candidate=made.candidate, weight=0.5)
+
+    async def steps(opened: compose.Plane) -> None:
+        for tag in (made.champion, made.candidate):
+            served = await opened.engine.infer(query(version=tag.partition(":")[2]))
+            assert served.version.tag == tag
+
+    run(made, steps)
+
+
+def test_an_unknown_version_is_refused_with_those_that_serve(made: serving.Project) -> None:
+    async def steps(opened: compose.Plane) -> None:
+        with pytest.raises(errors.UnknownVersion, match=made.champion):
+            await opened.engine.infer(query(version="other"))
+
+    run(made, steps)
+
+
+def test_a_candidate_that_fails_is_answered_for_by_stable(made: serving.Project) -> None:
+    # Its own warm-up and parity check send zeros and ones; the limit of 1.5 lets them pass.
+    failing = made.add(artifacts.failing_classifier, above=1.5)
+    made.route(candidate=failing, weight=1.0, mirror=1.0)
+
+    async def steps(opened: compose.Plane) -> None:
+        served = await opened.engine.infer(query([2.0] * 4))
+        assert (served.lane, served.version.tag) == ("stable", made.champion)
+
+    run(made, steps)
+    (record,) = stored(made, records.Prediction)
+    assert (record.lane, record.version) == ("stable", made.champion)
+    assert record.fallback_version == failing
+    assert "failed" in record.fallback
+    # Who failed as a canary is not asked again as a shadow.
+    assert stored(made, records.Shadow) == []
+
+
+def test_failures_in_a_row_shut_the_canary_lane(made: serving.Project) -> None:
+    failing = made.add(artifacts.failing_classifier, above=1.5)
+    made.route(candidate=failing, weight=1.0)
+
+    async def steps(opened: compose.Plane) -> None:
+        for number in range(5):
+            await opened.engine.infer(query([2.0] * 4, request_id=f"r{number}"))
+
+    run(made, steps)
+    found = stored(made, records.Prediction)
+    # The guard is set to 3.
+    assert [record.fallback_version for record in found] == [failing] * 3 + [None] * 2
+
+
+def test_a_request_that_nobody_can_answer_is_no_fault_of_the_candidate(
+    made: serving.Project,
+) -> None:
+    champion = made.add(artifacts.failing_classifier, above=1.5)
+    candidate = made.add(artifacts.failing_classifier, above=1.75)
+    made.route(champion=champion, candidate=candidate, weight=1.0)
+
+    async def steps(opened: compose.Plane) -> None:
+        for _ in range(5):
+            with pytest.raises(errors.ArtifactError):
+                await opened.engine.infer(query([2.0] * 4))
+        assert (await opened.engine.infer(query())).lane == "canary"
+
+    run(made, steps)
+
+
+def test_a_failure_of_the_champion_is_in_the_log(made: serving.Project) -> None:
+    champion = made.add(artifacts.failing_classifier, above=1.5)
+    made.route(champion=champion)
+
+    async def steps(opened: compose.Plane) -> None:
+        with pytest.raises(errors.ArtifactError):
+            await opened.engine.infer(query([2.0] * 4))
+
+    run(made, steps)
+    (record,) = stored(made, records.Prediction)
+    assert record.version == champion
+    assert "failed" in record.error
+    assert record.outputs == {}
+
+
+def test_a_candidate_that_is_too_slow_is_answered_for_by_stable(tmp_path: Path) -> None:
+    made = serving.project(tmp_path, serve={"candidate_timeout_seconds": 0.01})
+    slow = made.add(artifacts.slow_classifier, steps=40)
+    made.route(candidate=slow, weight=1.0)
+
+    async def steps(opened: compose.Plane) -> None:
+        served = await opened.engine.infer(query())
+        assert (served.lane, served.version.tag) == ("stable", made.champion)
+
+    run(made, steps)
+    assert "no answer within 0.01 s" in stored(made, records.Prediction)[0].fallback
+
+
+def test_a_champion_that_is_too_slow_is_not_ready(tmp_path: Path) -> None:
+    made = serving.project(tmp_path, serve={"deadline_seconds": 0.01})
+    made.route(champion=made.add(artifacts.slow_classifier, steps=40))
+
+    async def steps(opened: compose.Plane) -> None:
+        with pytest.raises(errors.NotReady, match="deadline_seconds"):
+            await opened.engine.infer(query())
+
+    run(made, steps)
+
+
+def test_a_candidate_that_is_not_in_memory_is_answered_for_by_stable(
+    made: serving.Project,
+) -> None:
+    made.route(candidate="tiny:000000000000", weight=1.0)
+
+    async def steps(opened: compose.Plane) -> None:
+        assert (await opened.engine.infer(query())).version.tag == made.champion
+
+    run(made, steps)
+    (record,) = stored(made, records.Prediction)
+    assert record.fallback_version == "tiny:000000000000"
+    assert record.fallback == "the candidate is not in memory"
+
+
+def shadows_of(made: serving.Project, count: int) -> list[records.Shadow]:
+    """Serve one request and wait for its shadows."""
+
+    async def steps(opened: compose.Plane) -> None:
+        await opened.engine.infer(query())
+        log = opened.log
+        await serving.until(lambda: len(serving.stored(log, records.Shadow)) == count)
+
+    run(made, steps)
+    return stored(made, records.Shadow)
+
+
+def test_a_mirrored_request_is_answered_by_the_candidate_and_the_parent(
+    made: serving.Project,
+) -> None:
+    made.route(candidate=made.candidate, mirror=1.0, parent=made.parent, parent_mirror=1.0)
+    found = {shadow.role: shadow for shadow in shadows_of(made, 2)}
+    assert {role: shadow.version for role, shadow in found.items()} == {
+        "candidate": made.candidate,
+        "parent": made.parent,
+    }
+    assert {shadow.against for shadow in found.values()} == {made.champion}
+    assert all(shadow.agrees == (True,) for shadow in found.values())
+
+
+def test_what_the_canary_lane_answered_is_mirrored_to_the_champion(made: serving.Project) -> None:
+    made.route(candidate=made.candidate, weight=1.0, mirror=1.0)
+    (found,) = shadows_of(made, 1)
+    assert (found.role, found.version, found.against) == (
+        "champion",
+        made.champion,
+        made.candidate,
+    )
+
+
+def test_a_candidate_that_is_not_in_memory_fails_its_shadows(made: serving.Project) -> None:
+    made.route(candidate="tiny:000000000000", mirror=1.0)
+    (found,) = shadows_of(made, 1)
+    assert (found.version, found.error) == (
+        "tiny:000000000000",
+        "tiny:000000000000 could not be loaded",
+    )
+
+
+def test_many_requests_at_once_get_their_own_answers(made: serving.Project) -> None:
+    signs = [1.0 if number % 3 else -1.0 for number in range(200)]
+
+    async def steps(opened: compose.Plane) -> None:
+        waiting = [
+            opened.engine.infer(query([sign] * 4, request_id=f"r{place}"))
+            for place, sign in enumerate(signs)
+        ]
+        served = await asyncio.gather(*waiting)
+        assert [int(found.scores.argmax()) for found in served] == [int(s > 0) for s in signs]
+
+    run(made, steps)
+    assert len(stored(made, records.Prediction)) == 200
+
+
+def test_a_log_that_cannot_be_written_gives_no_answer(made: serving.Project) -> None:
+    async def steps(opened: compose.Plane) -> None:
+        opened.log.close()
+        with pytest.raises(errors.EventLogError):
+            await opened.engine.infer(query())
+
+    run(made, steps)
