@@ -16,6 +16,9 @@ Position: TypeAlias = str
 
 START: Position = ""
 
+_DIGITS = 18
+"""What always fits the 64 bits of a sequence number; a longer position was never given out."""
+
 
 class Batch(NamedTuple):
     """Events in log order, and the position behind the last one."""
@@ -37,7 +40,7 @@ def decode_position(position: Position) -> int:
     """
     if position == START:
         return 0
-    if not (position.isascii() and position.isdigit()):
+    if not (position.isascii() and position.isdigit() and len(position) <= _DIGITS):
         message = f"{position!r} is not a position in an event log; begin again at the start"
         raise errors.EventLogError(message)
     return int(position)
