@@ -173,6 +173,7 @@ def export(model: nn.Module, split: project.Split, path: Path, *, task: labels.T
     """
     model.eval()
     names = tuple(split.inputs)
+    _check_names(names)
     served = _Served(model, names, task).eval()
     # Two rows or more: torch.export takes a batch of one for a constant.
     tensors = network.to_tensors(_rows(split, 3).inputs)
@@ -184,8 +185,8 @@ def export(model: nn.Module, split: project.Split, path: Path, *, task: labels.T
             program = torch.onnx.export(
                 served,
                 tuple(tensors.values()),
-                input_names=names,
-                output_names=outputs,
+                input_names=[_PUBLIC + name for name in names],
+                output_names=[_PUBLIC + name for name in outputs],
                 dynamic_shapes=(tuple({0: batch} for _ in names),),
                 opset_version=OPSET,
                 dynamo=True,
@@ -193,7 +194,9 @@ def export(model: nn.Module, split: project.Split, path: Path, *, task: labels.T
             )
         assert program is not None
         graph = _stripped(program.model_proto)
+        _publish(graph.graph, {*names, *outputs})
         onnx.checker.check_model(graph)
+        _check_batch(graph)
     except (torch.onnx.OnnxExporterError, onnx.checker.ValidationError) as cause:
         message = (
             f"the model cannot be exported to ONNX: {_reason(cause)}; its forward must be made "
@@ -201,7 +204,56 @@ def export(model: nn.Module, split: project.Split, path: Path, *, task: labels.T
         )
         raise errors.ArtifactError(message) from cause
     path.write_bytes(graph.SerializeToString(deterministic=True))
-    check_parity(model, runtime.Session(path), split, task=task)
+    try:
+        check_parity(model, runtime.Session(path), split, task=task)
+    except errors.ArtifactError:
+        # `pack` would take what lies there for a graph that was accepted.
+        path.unlink()
+        raise
+
+
+def _check_names(names: tuple[str, ...]) -> None:
+    for name in names:
+        if name in {runtime.SCORES, runtime.EMBEDDING}:
+            message = f"an input is called {name!r}, which is the name of an output; rename it"
+            raise errors.ArtifactError(message)
+
+
+_PUBLIC = "public."
+"""Marks a name that the outside sees, until nothing inside can clash with it any more."""
+
+
+def _publish(graph: Any, names: set[str]) -> None:
+    """Give inputs and outputs their names; what is called the same inside gets another.
+
+    The exporter calls values after operations: any net with a look-up table has an `embedding`.
+    """
+
+    def renamed(name: str) -> str:
+        return name.removeprefix(_PUBLIC) if name.startswith(_PUBLIC) else f"{name}.inner"
+
+    for part in (*graph.input, *graph.output, *graph.initializer, *graph.value_info):
+        if part.name.startswith(_PUBLIC) or part.name in names:
+            part.name = renamed(part.name)
+    for node in graph.node:
+        for values in (node.input, node.output):
+            for index, name in enumerate(values):
+                if name.startswith(_PUBLIC) or name in names:
+                    values[index] = renamed(name)
+        for attribute in node.attribute:
+            for body in (attribute.g, *attribute.graphs):
+                _publish(body, names)
+
+
+def _check_batch(graph: Any) -> None:
+    for entry in graph.graph.input:
+        rows = entry.type.tensor_type.shape.dim[0]
+        if not rows.dim_param:
+            message = (
+                f"the exported graph takes batches of {rows.dim_value} rows only: the forward "
+                "turns the number of rows into a constant; write x.shape[0] instead of len(x)"
+            )
+            raise errors.ArtifactError(message)
 
 
 def _reason(cause: BaseException) -> str:

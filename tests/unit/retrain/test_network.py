@@ -1,0 +1,144 @@
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from coppice import errors
+from retrain import network
+from tests.support import networks
+
+
+def test_a_model_is_built_with_the_same_weights_for_the_same_seed() -> None:
+    first, second = (network.build(networks.mlp, seed=7) for _ in "ab")
+    assert torch.equal(first[0].weight, second[0].weight)
+
+
+def test_another_seed_builds_other_weights() -> None:
+    first, second = (network.build(networks.mlp, seed=seed) for seed in (7, 8))
+    assert not torch.equal(first[0].weight, second[0].weight)
+
+
+def test_building_leaves_the_global_generator_alone() -> None:
+    state = torch.random.get_rng_state()
+    network.build(networks.mlp, seed=7)
+    assert torch.equal(state, torch.random.get_rng_state())
+
+
+def test_a_factory_that_raises_is_named_with_its_reason() -> None:
+    def build_model() -> nn.Module:
+        return nn.Linear(*[int(word) for word in ("two", "3")])
+
+    with pytest.raises(errors.ProjectError, match=r"build_model\(\) raised ValueError: invalid"):
+        network.build(build_model, seed=0)
+
+
+def test_a_factory_that_gives_no_module_is_refused() -> None:
+    with pytest.raises(errors.ProjectError, match="returned dict, not a torch"):
+        network.build(dict, seed=0)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64", "int64", "uint8", "bool"])
+def test_arrays_keep_their_type(dtype: str) -> None:
+    array = np.zeros((2, 3), dtype=dtype)
+    assert str(network.to_tensors({"x": array})["x"].dtype) == f"torch.{dtype}"
+
+
+def test_a_read_only_array_becomes_a_tensor_without_a_warning() -> None:
+    array = np.arange(3.0)
+    array.setflags(write=False)
+    assert network.to_tensors({"x": array})["x"].tolist() == [0.0, 1.0, 2.0]
+
+
+def test_text_is_refused_by_the_input_s_name() -> None:
+    with pytest.raises(errors.ProjectError, match="input 'name' has dtype <U1"):
+        network.to_tensors({"name": np.array(["a"])})
+
+
+def test_one_input_is_given_by_position_whatever_its_name() -> None:
+    answers = network.call(networks.mlp(), {"anything": torch.zeros(2, 6)})
+    assert answers.shape == (2, 2)
+
+
+def test_several_inputs_are_given_by_name() -> None:
+    tensors = network.to_tensors(networks.pairs().inputs)
+    swapped = dict(reversed(tensors.items()))
+    model = networks.TwoInputs().eval()
+    assert torch.equal(network.call(model, tensors), network.call(model, swapped))
+
+
+class Answers(nn.Module):
+    """Gives whatever it is told to."""
+
+    def __init__(self, answer: Callable[[torch.Tensor], object]) -> None:
+        super().__init__()
+        self.answer = answer
+
+    def forward(self, values: torch.Tensor) -> object:
+        return self.answer(values)
+
+
+def test_a_model_that_gives_no_tensor_is_refused() -> None:
+    with pytest.raises(errors.ProjectError, match="returned tuple; it must return one tensor"):
+        network.call(Answers(lambda values: (values, values)), {"x": torch.zeros(1, 2)})
+
+
+@pytest.mark.parametrize("shape", [(5,), (5, 1)])
+def test_regression_values_come_as_one_number_per_row(shape: tuple[int, ...]) -> None:
+    assert network.shaped(torch.zeros(shape), "regression").shape == (5,)
+
+
+@pytest.mark.parametrize("shape", [(5, 2), (5, 1, 1), ()])
+def test_other_shapes_are_no_regression(shape: tuple[int, ...]) -> None:
+    with pytest.raises(errors.ProjectError, match=r"needs \[rows\] or \[rows, 1\]"):
+        network.shaped(torch.zeros(shape), "regression")
+
+
+@pytest.mark.parametrize("shape", [(5,), (5, 1), (5, 3, 3)])
+def test_a_single_logit_is_refused_with_what_to_do(shape: tuple[int, ...]) -> None:
+    with pytest.raises(errors.ProjectError, match=r"end a binary model in nn.Linear\(..., 2\)"):
+        network.shaped(torch.zeros(shape), "binary")
+
+
+def test_a_model_that_fits_its_data_passes_the_check() -> None:
+    network.check(networks.mlp(), networks.vectors(), "binary", classes=2)
+
+
+def test_a_model_with_too_few_classes_is_found_by_the_targets() -> None:
+    with pytest.raises(errors.ProjectError, match="answers with 2 classes, the data has 3"):
+        network.check(networks.mlp(64), flat_rows(), "multiclass")
+
+
+def test_a_model_with_more_classes_than_are_named_is_refused() -> None:
+    with pytest.raises(errors.ProjectError, match="answers with 4 classes, the data has 3"):
+        network.check(networks.mlp(64, 4), flat_rows(), "multiclass", classes=3)
+
+
+def flat_rows() -> networks.project.Split:
+    split = networks.rows()
+    flat = split.inputs["image"].reshape(split.rows, -1)
+    return networks.project.Split(inputs={"x": flat}, targets=split.targets)
+
+
+def test_a_model_that_does_not_take_the_inputs_is_named_with_their_shapes() -> None:
+    with pytest.raises(errors.ProjectError, match=r"raised RuntimeError on inputs .*float32.* 6"):
+        network.check(networks.mlp(inputs=5), networks.vectors(), "binary")
+
+
+def test_the_check_leaves_the_mode_alone() -> None:
+    model = networks.mlp().train()
+    network.check(model, networks.vectors(), "binary")
+    assert model.training
+
+
+def test_seeding_is_confined_to_its_block() -> None:
+    state = torch.random.get_rng_state()
+    with network.seeded(5):
+        first = torch.rand(1)
+    with network.seeded(5):
+        second = torch.rand(1)
+    assert torch.equal(first, second)
+    assert torch.equal(state, torch.random.get_rng_state())
