@@ -92,7 +92,8 @@ class Monitor:
         self._status: statuses.Status | None = None
         self._caught_up = False
         self._measured: list[records.Measurement] = []
-        self._done_at: dict[str, float] = {}
+        # What an earlier monitor said last is as fresh as this one.
+        self._done_at = dict.fromkeys(REFRESH_SECONDS, clock.monotonic())
 
     def run(self, stop: Callable[[], bool]) -> None:
         """Take turns until `stop` says so, then once more, and save what is known.

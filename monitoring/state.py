@@ -1,8 +1,8 @@
 """Everything that the monitor knows, as one value made of plain ones.
 
 It is a fold over the event log: the same events give the same state, whoever folds them and in
-however many steps. So a checkpoint of it, with the position in the log, is all that a restarted
-monitor needs; see `monitoring.checkpoint`.
+however many steps (but for the rounding of sums). So a checkpoint of it, with the position in the
+log, is all that a restarted monitor needs; see `monitoring.checkpoint`.
 """
 
 from __future__ import annotations

@@ -1,0 +1,120 @@
+from __future__ import annotations
+
+import msgspec
+import pytest
+from prometheus_client import parser
+
+from coppice import records
+from monitoring import drift, recorder, state, status
+
+
+@pytest.fixture
+def metrics():
+    return recorder.Recorder("tiny")
+
+
+def value(metrics, name, **labels):
+    return metrics.registry.get_sample_value(name, {"model": "tiny", **labels})
+
+
+def verdict(scope, kind):
+    return records.Verdict(model="tiny", version="tiny:a", scope=scope, kind=kind, reason="")
+
+
+SCORE = status.Score(mean=0.9, low=0.8, high=0.95, count=50)
+VERSION = status.VersionStatus(
+    version="tiny:a",
+    role="champion",
+    accuracy={"all": SCORE, "pen=ink": SCORE},
+    answered=100,
+    labelled=50,
+    label_coverage=0.5,
+    parent_agreement=0.97,
+    parent_agreement_rows=30,
+)
+SEEN = status.Status(
+    model="tiny",
+    at=0.0,
+    champion="tiny:a",
+    candidate=None,
+    previous=None,
+    versions=(VERSION,),
+    champion_verdict=verdict("champion", "healthy"),
+    candidate_verdict=None,
+    evidence={"decay": -2.0},
+    drift_windows=1,
+    drift=drift.DriftLook(50, {}, {"f": 0.4}, {}, alarmed=False, reason="fine"),
+    wanted={"disagreement": 3},
+    queue=(),
+    events={},
+    oddities={},
+)
+
+
+def test_the_state_after_a_turn_is_shown(metrics):
+    metrics.show(SEEN)
+    where = {"version": "tiny:a", "slice": "pen=ink"}
+    assert value(metrics, "coppice_accuracy_ratio", **where) == 0.9
+    assert value(metrics, "coppice_accuracy_lower_bound_ratio", **where) == 0.8
+    assert value(metrics, "coppice_label_coverage_ratio", version="tiny:a") == 0.5
+    assert value(metrics, "coppice_parent_agreement_ratio", version="tiny:a") == 0.97
+    assert value(metrics, "coppice_verdict", scope="champion", kind="healthy") == 1.0
+    assert value(metrics, "coppice_evidence_log", direction="decay") == -2.0
+    assert value(metrics, "coppice_drift_ratio", feature="f") == 0.4
+    assert value(metrics, "coppice_labels_wanted", reason="disagreement") == 3.0
+
+
+def test_what_plays_no_part_any_more_is_removed(metrics):
+    metrics.show(SEEN)
+    metrics.show(
+        msgspec.structs.replace(
+            SEEN, versions=(), champion_verdict=verdict("champion", "decay"), drift=None
+        )
+    )
+    where = {"version": "tiny:a", "slice": "all"}
+    assert value(metrics, "coppice_accuracy_ratio", **where) is None
+    assert value(metrics, "coppice_verdict", scope="champion", kind="healthy") is None
+    assert value(metrics, "coppice_verdict", scope="champion", kind="decay") == 1.0
+    assert value(metrics, "coppice_drift_ratio", feature="f") is None
+
+
+def test_counters_go_on_where_the_state_left_off(metrics):
+    metrics.took({"coppice.prediction.v1": 100}, {"repeated_label": 2}, seconds=0.1)
+    metrics.took({"coppice.prediction.v1": 130}, {"repeated_label": 2}, seconds=0.1)
+    kind = {"kind": "coppice.prediction.v1"}
+    assert value(metrics, "coppice_monitor_events_total", **kind) == 130.0
+    assert value(metrics, "coppice_monitor_join_oddities_total", kind="repeated_label") == 2.0
+    assert value(metrics, "coppice_monitor_turn_seconds_count") == 2.0
+
+
+def test_turns_are_counted_when_they_fail_and_dated_when_they_succeed(metrics):
+    metrics.failed(KeyError("bug"))
+    metrics.succeeded(123.0, caught_up=False)
+    assert value(metrics, "coppice_monitor_turn_errors_total", error="KeyError") == 1.0
+    assert value(metrics, "coppice_monitor_last_success_timestamp_seconds") == 123.0
+    assert value(metrics, "coppice_monitor_caught_up") == 0.0
+
+
+def test_verdicts_that_were_written_are_counted(metrics):
+    metrics.announced(verdict("candidate", "promote"))
+    where = {"scope": "candidate", "kind": "promote"}
+    assert value(metrics, "coppice_monitor_verdicts_total", **where) == 1.0
+
+
+def test_the_page_is_prometheus_text_with_help_and_our_prefix_everywhere(metrics):
+    metrics.show(SEEN)
+    families = list(parser.text_string_to_metric_families(metrics.page().decode()))
+    assert all(family.name.startswith("coppice_") for family in families)
+    assert all(family.documentation.endswith(".") for family in families)
+
+
+def test_two_recorders_in_one_process_do_not_collide(metrics):
+    other = recorder.Recorder("other")
+    other.failed(KeyError("bug"))
+    assert value(metrics, "coppice_monitor_turn_errors_total", error="KeyError") is None
+
+
+def test_drift_of_an_empty_reign_shows_no_feature(metrics):
+    metrics.show(msgspec.structs.replace(SEEN, drift=None))
+    assert value(metrics, "coppice_drift_ratio", feature="f") is None
+    assert state.DriftSeen().ratio == 0.0
