@@ -23,7 +23,18 @@ from torch import nn
 from coppice import artifact, clock, errors, labels, project, records
 from coppice.eventlog.base import EventLog
 from coppice.registry.base import Registry
-from retrain import card, dataset, gates, material, pack, parents, proving, quality, train
+from retrain import (
+    card,
+    dataset,
+    gates,
+    material,
+    network,
+    pack,
+    parents,
+    proving,
+    quality,
+    train,
+)
 from retrain.evaluate import evaluation
 from retrain.pruning import recipe, schedule, surgery
 
@@ -160,7 +171,8 @@ def make(
         The project's own code or data cannot be used.
     """
     phases = Phases(progress, timer)
-    with tempfile.TemporaryDirectory(prefix="coppice-") as name:
+    cores = network.on_cores(own.settings.train.threads)
+    with cores, tempfile.TemporaryDirectory(prefix="coppice-") as name:
         bench = _Bench(
             own=own,
             registry=registry,

@@ -27,6 +27,17 @@ def seeded(seed: int) -> Iterator[None]:
         yield
 
 
+@contextlib.contextmanager
+def on_cores(threads: int) -> Iterator[None]:
+    """Let torch use so many threads inside the block, and as many as before after it."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(threads)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
 def build(factory: Callable[[], Any], *, seed: int) -> nn.Module:
     """Call the user's `build_model` with torch seeded, so that its first weights can be repeated.
 

@@ -142,3 +142,10 @@ def test_seeding_is_confined_to_its_block() -> None:
         second = torch.rand(1)
     assert torch.equal(first, second)
     assert torch.equal(state, torch.random.get_rng_state())
+
+
+def test_training_uses_as_many_threads_as_allowed_and_gives_them_back() -> None:
+    before = torch.get_num_threads()
+    with network.on_cores(1):
+        assert torch.get_num_threads() == 1
+    assert torch.get_num_threads() == before
