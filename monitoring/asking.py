@@ -35,7 +35,8 @@ def labels_needed(state: evidence.PairedState, pending: Sequence[float] = ()) ->
     Returns
     -------
     int | None
-        0 where the evidence decides already, `None` where it would never decide at this rate.
+        0 where the evidence decides already, `None` before the first pair and where it would never
+        decide at this rate.
 
     Examples
     --------
@@ -43,6 +44,8 @@ def labels_needed(state: evidence.PairedState, pending: Sequence[float] = ()) ->
     >>> labels_needed(state, pending=[1.0] * 30)
     94
     """
+    if not state.pairs and not pending:
+        return None
     worst = np.sort(np.asarray(pending, dtype=np.float64))
     promote, rollback = state.margins.promote, state.margins.rollback
     needed = [
