@@ -5,13 +5,13 @@ from __future__ import annotations
 import math
 import statistics
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, TypeAlias
+from typing import Protocol, TypeAlias
 
 import msgspec
 
-from coppice import clock, project, runtime
+from coppice import clock, project
 
-Runner: TypeAlias = Callable[[Mapping[str, project.Array]], Any]
+Runner: TypeAlias = Callable[[Mapping[str, project.Array]], object]
 """Answers one batch."""
 
 ROUNDS = 9
@@ -21,6 +21,14 @@ ROUND_SECONDS = 0.05
 
 MAX_REPEATS = 2000
 """Runs in one turn, however fast the model is."""
+
+
+class Graph(Protocol):
+    """Whatever answers a batch, such as a `coppice.runtime.Session`."""
+
+    def run(self, inputs: Mapping[str, project.Array]) -> object:
+        """Answer a batch."""
+        ...
 
 
 class Latency(msgspec.Struct, frozen=True, kw_only=True):
@@ -39,8 +47,8 @@ class Latency(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def race(
-    parent: runtime.Session,
-    candidate: runtime.Session,
+    parent: Graph,
+    candidate: Graph,
     inputs: Mapping[str, project.Array],
     *,
     timer: clock.Clock,

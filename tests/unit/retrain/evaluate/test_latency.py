@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import pytest
 
+from coppice.testing import ManualClock
 from retrain.evaluate import latency
 
 
@@ -32,3 +33,34 @@ def test_a_single_round_is_its_own_interval() -> None:
 def test_rounds_that_do_not_pair_up_are_refused() -> None:
     with pytest.raises(ValueError, match="shorter"):
         latency.summarise([1.0, 2.0], [1.0])
+
+
+class SteadyModel:
+    """A graph that takes the same time for every batch, on a clock that only it moves."""
+
+    def __init__(self, clock: ManualClock, seconds: float) -> None:
+        self.clock = clock
+        self.seconds = seconds
+        self.runs = 0
+
+    def run(self, inputs: object) -> None:
+        del inputs
+        self.runs += 1
+        self.clock.advance(self.seconds)
+
+
+def test_a_race_times_each_model_by_itself_and_long_enough() -> None:
+    clock = ManualClock()
+    slow, fast = SteadyModel(clock, 0.02), SteadyModel(clock, 0.005)
+    found = latency.race(slow, fast, {}, timer=clock)
+    assert (found.parent_seconds, found.candidate_seconds) == pytest.approx((0.02, 0.005))
+    assert (found.low, found.gain, found.high) == pytest.approx((4.0, 4.0, 4.0))
+    # One run to warm up and 3 to gauge, then 9 rounds of 0.05 seconds: 3 runs or 10.
+    assert slow.runs == 4 + 9 * 3
+    assert 4 + 9 * 10 <= fast.runs <= 4 + 9 * 11
+
+
+def test_a_clock_that_stands_still_finds_both_equally_fast() -> None:
+    clock = ManualClock()
+    found = latency.race(SteadyModel(clock, 0.0), SteadyModel(clock, 0.0), {}, timer=clock)
+    assert found.gain == 1.0
