@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from coppice import records
+from monitoring import checkpoint
 from tests.support import worlds
 
 QUICK = {
@@ -221,10 +222,11 @@ def tell(world, monitor_of):
 
 
 def test_a_monitor_that_restarts_at_any_time_says_the_same_and_nothing_twice(tmp_path):
+    # The clock stands still: how often a verdict is refreshed is another matter.
     def lasting(world):
         def next_chapter(monitor):
             monitor = monitor or world.monitor()
-            world.settle(monitor)
+            world.settle(monitor, seconds=0.0)
             return monitor
 
         return next_chapter
@@ -232,7 +234,7 @@ def test_a_monitor_that_restarts_at_any_time_says_the_same_and_nothing_twice(tmp
     def killed(world):
         def next_chapter(_):
             monitor = world.monitor()
-            world.settle(monitor)
+            world.settle(monitor, seconds=0.0)
             return monitor
 
         return next_chapter
@@ -248,3 +250,34 @@ def test_a_restart_goes_on_from_the_checkpoint(world, champion):
     world.settle(monitor)
     monitor.save()
     assert world.monitor().turn() == 0
+
+
+def test_a_restart_without_a_checkpoint_says_nothing_twice(world, champion):
+    world.serve(200, champion)
+    world.settle(world.monitor())
+    spoken = len(world.read(records.Verdict))
+    checkpoint.path(world.settings).unlink()
+    world.settle(world.monitor())
+    assert len(world.read(records.Verdict)) == spoken
+
+
+def test_a_candidate_in_its_canary_lane_is_compared_as_in_shadow(world, champion):
+    candidate = try_out(world, champion, 1.0, 1.0, 0.0, 0.0)
+    monitor = world.monitor()
+    world.serve(200, candidate, mirrors=[(champion, "champion")], lane="canary")
+    world.settle(monitor)
+    last = world.verdicts("candidate")[-1]
+    assert (last.kind, last.against) == ("rollback", champion)
+
+
+def test_agreement_with_the_dense_parent_is_measured_without_a_label(world):
+    parent = world.version(*worlds.FAITHFUL)
+    champion = world.version(1.0, 1.0, 0.0, 0.0, parent=parent)
+    world.rollout(champion)
+    monitor = world.monitor()
+    world.serve(200, champion, mirrors=[(parent, "parent")], labelled=False)
+    world.settle(monitor)
+    # Two of four equal weights differ on acos(1 / sqrt(2)) / pi = 25% of the requests.
+    (status,) = monitor.status().versions
+    assert status.parent_agreement == pytest.approx(0.75, abs=0.1)
+    assert status.parent_agreement_rows == 200

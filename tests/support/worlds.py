@@ -32,9 +32,7 @@ class World:
         self.log = testing.MemoryLog()
         self.registry = testing.MemoryRegistry(folder / "registry")
         self.clock = testing.ManualClock()
-        self.settings = Settings(
-            root=folder, project={"name": MODEL, "task": "binary"}, **sections
-        )
+        self.settings = Settings(root=folder, project={"name": MODEL, "task": "binary"}, **sections)
         self.truth = np.array(FAITHFUL)
         self.spread = np.ones(4)
         """Standard deviation of each input."""
@@ -105,10 +103,10 @@ class World:
         """Start a monitor."""
         return loop.Monitor(self.log, self.registry, self.settings, self.clock, self.recorder)
 
-    def settle(self, monitor: loop.Monitor) -> None:
-        """Let the monitor take turns until nothing is new; a minute passes with each."""
+    def settle(self, monitor: loop.Monitor, seconds: float = 60.0) -> None:
+        """Let the monitor take turns until nothing is new; so many seconds pass with each."""
         while monitor.turn():
-            self.clock.advance(60.0)
+            self.clock.advance(seconds)
 
     def verdicts(self, scope: str) -> list[records.Verdict]:
         """Return the verdicts in the log, oldest first."""
