@@ -112,33 +112,34 @@ def as_arrays(inputs: dict[str, Any], manifest: artifact.Manifest) -> dict[str, 
     RequestError
         A list is ragged, or an element is no number of that dtype.
     """
-    dtypes = {spec.name: spec.dtype for spec in manifest.inputs}
+    dtypes = {spec.name: np.dtype(spec.dtype) for spec in manifest.inputs}
     found: dict[str, Any] = {}
     for name, rows in inputs.items():
         try:
-            with np.errstate(over="ignore"):
-                array = np.asarray(rows)
-                found[name] = array.astype(dtypes.get(name, array.dtype), casting="same_kind")
+            array = np.asarray(rows)
+            found[name] = _converted(array, dtypes.get(name, array.dtype))
         except (ValueError, TypeError, OverflowError) as cause:
-            try:
-                found[name] = _exact(rows, dtypes[name])
-            except (KeyError, ValueError, TypeError, OverflowError):
-                message = f"input {name!r} does not become {dtypes.get(name)}: {cause}"
-                raise errors.RequestError(message) from cause
+            message = f"input {name!r} does not become {dtypes.get(name)}: {cause}"
+            raise errors.RequestError(message) from cause
     return found
 
 
-def _exact(rows: Any, dtype: str) -> Any:
-    """Convert where nothing is lost, e.g. JSON's integers to float32."""
-    array = np.asarray(rows)
-    if array.dtype.kind not in "iub":
-        message = f"elements are {array.dtype}, expected {dtype}"
+_TAKES = {"f": "iuf", "i": "iu", "u": "iu", "b": "b", "O": "U"}
+"""Kinds of elements that become a kind of dtype; a text never becomes a number."""
+
+
+def _converted(array: Any, dtype: np.dtype[Any]) -> Any:
+    if array.dtype.kind not in _TAKES.get(dtype.kind, ""):
+        message = f"its elements are {array.dtype}"
         raise TypeError(message)
-    exact = array.astype(dtype)
-    if not np.array_equal(exact, array):
-        message = f"an element does not fit {dtype}"
-        raise ValueError(message)
-    return exact
+    if dtype.kind == "O":
+        return np.char.encode(array, "utf-8").astype(object)
+    with np.errstate(over="ignore"):  # what overflows is infinite, and refused as that
+        converted = array.astype(dtype)
+    if dtype.kind in "iu" and not np.array_equal(converted, array):
+        message = "an element is out of its range"
+        raise OverflowError(message)
+    return converted
 
 
 def _friendly(served: engine.Served) -> dict[str, Any]:

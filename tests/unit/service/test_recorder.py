@@ -1,0 +1,73 @@
+"""The metrics of the data plane."""
+
+from __future__ import annotations
+
+import pytest
+from prometheus_client import registry
+
+from service import recorder
+
+
+@pytest.fixture
+def collectors() -> registry.CollectorRegistry:
+    return registry.CollectorRegistry()
+
+
+def filled(collectors: registry.CollectorRegistry) -> recorder.Recorder:
+    """A recorder of which everything was used once."""
+    made = recorder.Recorder(collectors)
+    made.request("infer", 200)
+    made.answered("stable", "m:1", 0.004)
+    made.batch(3)
+    made.fallback("m:2")
+    made.shadow("parent", "dropped", 2)
+    made.load_failed()
+    made.turn_failed("outbox")
+    made.committed(0.001, backlog=5)
+    made.commit_failed(4)
+    made.inputs_dropped(6)
+    made.generation(7)
+    made.model("m:1", "champion", present=True)
+    made.canary_shut(shut=True)
+    return made
+
+
+@pytest.mark.parametrize(
+    ("name", "labels", "value"),
+    [
+        ("coppice_requests_total", {"door": "infer", "code": "200"}, 1),
+        ("coppice_request_seconds_sum", {"lane": "stable", "version": "m:1"}, 0.004),
+        ("coppice_batch_rows_sum", {}, 3),
+        ("coppice_fallbacks_total", {"version": "m:2"}, 1),
+        ("coppice_shadows_total", {"role": "parent", "outcome": "dropped"}, 2),
+        ("coppice_load_failures_total", {}, 1),
+        ("coppice_turn_failures_total", {"loop": "outbox"}, 1),
+        ("coppice_outbox_commit_seconds_sum", {}, 0.001),
+        ("coppice_outbox_backlog", {}, 5),
+        ("coppice_outbox_failures_total", {}, 4),
+        ("coppice_inputs_dropped_total", {}, 6),
+        ("coppice_routing_generation", {}, 7),
+        ("coppice_model_info", {"version": "m:1", "part": "champion"}, 1),
+        ("coppice_canary_shut", {}, 1),
+    ],
+)
+def test_each_metric_shows_what_was_recorded(
+    collectors: registry.CollectorRegistry, name: str, labels: dict[str, str], value: float
+) -> None:
+    filled(collectors)
+    assert collectors.get_sample_value(name, labels) == value
+
+
+def test_every_metric_has_our_prefix_and_says_what_it_means(
+    collectors: registry.CollectorRegistry,
+) -> None:
+    filled(collectors)
+    families = list(collectors.collect())
+    assert all(family.name.startswith("coppice_") for family in families)
+    assert all(family.documentation.endswith(".") for family in families)
+
+
+def test_a_version_that_is_gone_shows_zero(collectors: registry.CollectorRegistry) -> None:
+    filled(collectors).model("m:1", "champion", present=False)
+    labels = {"version": "m:1", "part": "champion"}
+    assert collectors.get_sample_value("coppice_model_info", labels) == 0.0

@@ -1,0 +1,66 @@
+"""How the server process is started."""
+
+from __future__ import annotations
+
+import json
+import socket
+import sys
+from pathlib import Path
+
+import pytest
+
+import service
+from coppice import errors, settings
+from service import serve
+
+
+def tree(root: Path, port: int, **fields: object) -> settings.Settings:
+    tables = {"project": {"name": "tiny"}, "serve": {"port": port, **fields}}
+    return settings.from_tree(tables, root=root)
+
+
+@pytest.fixture
+def taken() -> int:
+    """A port on which somebody listens, as long as the test runs."""
+    with socket.socket() as other:
+        other.bind(("127.0.0.1", 0))
+        other.listen()
+        yield other.getsockname()[1]
+
+
+def test_the_command_is_bentoml_on_our_service(tmp_path: Path) -> None:
+    found = serve.command(tree(tmp_path, 1024))
+    assert found[:5] == [sys.executable, "-m", "bentoml", "serve", "service.app:Coppice"]
+    options = dict(zip(found[5::2], found[6::2], strict=True))
+    assert options["--host"] == "127.0.0.1"
+    assert options["--port"] == "1024"
+    assert Path(options["--working-dir"]) / "service" / "__init__.py" == Path(str(service.__file__))
+
+
+def test_a_taken_port_is_said_before_anything_is_started(tmp_path: Path, taken: int) -> None:
+    with pytest.raises(errors.EnvironmentProblem, match=f"port {taken} .* is taken"):
+        serve.command(tree(tmp_path, taken))
+
+
+def test_an_address_of_another_machine_is_refused(tmp_path: Path) -> None:
+    # 192.0.2.0/24 is kept for documentation (RFC 5737), so nobody has it.
+    with pytest.raises(errors.EnvironmentProblem, match=r"cannot listen on 192\.0\.2\.1"):
+        serve.command(tree(tmp_path, 1024, host="192.0.2.1"))
+
+
+def test_the_environment_names_the_project_and_gives_it_a_home_of_its_own(tmp_path: Path) -> None:
+    made = tree(tmp_path, 1024, workers=3)
+    found = serve.environment(made)
+    assert found["COPPICE_PROJECT"] == str(tmp_path.resolve())
+    assert found["BENTOML_HOME"] == str(made.registry_path)
+    overrides = json.loads(found["BENTOML_CONFIG_OVERRIDES"])
+    assert overrides["services"]["coppice"]["workers"] == 3
+
+
+def test_the_environment_keeps_what_is_set_and_reports_home_to_nobody(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COPPICE_SERVE__PORT", "1234")
+    found = serve.environment(tree(tmp_path, 1024))
+    assert found["COPPICE_SERVE__PORT"] == "1234"
+    assert found["BENTOML_DO_NOT_TRACK"] == "True"
