@@ -183,7 +183,8 @@ class Verdict(msgspec.Struct, frozen=True, kw_only=True):
     reason: str
     cause: Cause | None = None
     against: str | None = None
-    """The version it was compared with."""
+    """The version it was compared with; for `decay`, the previous champion where it is shown to do
+    better, so that rolling back to it helps at once."""
     slice: str = "all"
     evidence: dict[str, float] = {}
     counts: dict[str, int] = {}

@@ -12,8 +12,8 @@ plans as if nothing had happened.
 
 What moves a rollout, in order of precedence; the first rule that applies makes the step:
 
-1. *Safety*, always, also while paused or with `rollout.auto` off: the champion decays because of
-   the release, so the previous champion returns; the candidate's verdict is `rollback`; the
+1. *Safety*, always, also while paused or with `rollout.auto` off: the champion decays and the
+   previous one is shown to do better, so it returns; the candidate's verdict is `rollback`; the
    candidate failed so often in a row that the crash guard trips, or left the registry.
 2. An operator's *command*, where the state allows it; else it is refused, and the log says why.
 3. *Evidence*, unless paused or `rollout.auto` is off: a `promote` verdict opens the canary lane,
@@ -183,7 +183,9 @@ def _first_champion(facts: observed.Facts, now: float) -> records.Rollout | None
 
 def _swap_back(moment: Moment) -> records.Rollout | None:
     state, health = moment.state, moment.facts.health
-    if health is None or (health.record.kind, health.record.cause) != ("decay", "release"):
+    if health is None or health.record.kind != "decay":
+        return None
+    if health.record.cause != "release" and health.record.against != state.previous:
         return None
     if state.previous is None or state.previous not in moment.facts.parents:
         return None

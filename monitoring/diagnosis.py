@@ -12,9 +12,10 @@ neither                 world     all of them decay: retrain on today's data, th
 A version *explains* the decay when it is better beyond chance (exact paired test, Holm over the
 comparisons) and by at least half of the decay. The half matters because a gate may have accepted
 a small loss against the parent: in a large window that small loss is beyond chance on any day, and
-would hide a world that moved much further. Where both explain it, the release is blamed, because
-rolling back is instant, needs no training and can be taken back; unless the parent is better than
-the previous champion beyond chance too, which rolling back would forgo.
+would hide a world that moved much further. Where both explain it, the pruning is the cause: the
+parent learned from the same data as the champion and differs from it by the cut alone. Whether the
+previous champion explains it is kept beside the cause (`retreat`): rolling back is instant and
+helps at once, whatever is mended afterwards.
 
 "Neither" must be shown, not just not be disproved: it takes an upper confidence bound of each
 advantage below half of the decay. Otherwise the diagnosis is undecided and says how many labels
@@ -68,6 +69,8 @@ class Diagnosis:
     """By how much the dense parent and the previous champion beat the champion, by cause."""
     labels_needed: int = 0
     """Estimate of the labelled rows still missing; 0 once there is a cause."""
+    retreat: bool = False
+    """Whether the previous champion explains the decay too, so that rolling back helps at once."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -226,7 +229,7 @@ def _conclude(case: _Case) -> Diagnosis:
     comparisons = {
         cause: _compare(values, adjusted[cause], case) for cause, values in differences.items()
     }
-    cause = _cause(comparisons, case)
+    cause = _cause(comparisons)
     missing = _labels_missing(comparisons, case) if cause == "undecided" else 0
     return Diagnosis(
         cause=cause,
@@ -234,6 +237,7 @@ def _conclude(case: _Case) -> Diagnosis:
         p_values={cause: found.p_value for cause, found in comparisons.items()},
         advantages={cause: found.advantage for cause, found in comparisons.items()},
         labels_needed=missing,
+        retreat="release" in comparisons and comparisons["release"].explains,
     )
 
 
@@ -255,13 +259,10 @@ def _compare(differences: bets.Floats, p_value: float, case: _Case) -> _Comparis
     )
 
 
-def _cause(comparisons: Mapping[records.Cause, _Comparison], case: _Case) -> records.Cause:
-    explaining = [cause for cause, found in comparisons.items() if found.explains]
-    if len(explaining) > 1:
-        lead = sign_flip(case.known["pruning"] - case.known["release"])
-        return "pruning" if lead <= case.alpha else "release"
-    if explaining:
-        return explaining[0]
+def _cause(comparisons: Mapping[records.Cause, _Comparison]) -> records.Cause:
+    for cause in ("pruning", "release"):
+        if cause in comparisons and comparisons[cause].explains:
+            return cause
     return "world" if all(found.excluded for found in comparisons.values()) else "undecided"
 
 

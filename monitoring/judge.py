@@ -96,6 +96,7 @@ class Judge:
                 looks=reign.drift.looks,
                 sustained=self._settings.drift.sustained,
                 diagnosis=self._diagnosis(reign, window, state.route),
+                previous=state.route.previous,
                 label_coverage=min(1.0, reign.labelled / max(reign.answered, 1)),
             )
         )

@@ -154,6 +154,8 @@ class ChampionCase:
     """Windows in a row that must alarm."""
     diagnosis: diagnosis.Diagnosis | None = None
     """`None` while the alarm is off, or before the replay."""
+    previous: str | None = None
+    """The champion before this one; `None` where there was none."""
     label_coverage: float = 0.0
     """Share of the predictions whose truth is known."""
 
@@ -226,6 +228,7 @@ def _report(case: ChampionCase, kind: records.VerdictKind, reason: str) -> recor
     return records.Verdict(
         model=case.model,
         version=case.version,
+        against=case.previous if found is not None and found.retreat else None,
         scope="champion",
         kind=kind,
         reason=reason,
