@@ -46,6 +46,7 @@ class Screen:
     def __init__(self, terminal: console.Console, *, start: float) -> None:
         self._terminal = terminal
         self._start = start
+        self._told: tuple[str, str, str | None] | None = None
 
     def title(self, name: str, story: str) -> None:
         """Open a phase."""
@@ -57,14 +58,21 @@ class Screen:
         self._terminal.print(text.Text(f"      {line}", style="dim"))
 
     def fact(self, fact: follow.Fact) -> None:
-        """Show a decision as it comes out of the log."""
+        """Show a decision as it comes out of the log; a verdict that is only renewed is not."""
         word, line = describe(fact.record)
-        if not line:
+        if not line or self._renewed(fact.record):
             return
         shown = text.Text(f"{fact.at - self._start:5.0f} s  ")
         shown.append(f"{word:<12}", style=STYLES.get(word, "cyan"))
         shown.append(line)
         self._terminal.print(shown)
+
+    def _renewed(self, record: records.Record) -> bool:
+        if not isinstance(record, records.Verdict):
+            return False
+        told = (record.version, record.kind, record.cause)
+        renewed, self._told = told == self._told, told
+        return renewed
 
     def summary(self, outcomes: Sequence[Outcome]) -> None:
         """Print the closing table."""

@@ -110,3 +110,11 @@ def test_the_story_of_a_phase_is_shown_under_its_name(
     assert "3 the world shifts" in paper.getvalue()
     assert "The lamp wears out." in paper.getvalue()
     assert "$ coppice up" in paper.getvalue()
+
+
+def test_a_verdict_that_is_only_renewed_is_told_once(
+    shown: screen.Screen, paper: io.StringIO
+) -> None:
+    shown.fact(follow.Fact(at=112.0, record=verdict("drift")))
+    shown.fact(follow.Fact(at=172.0, record=verdict("drift")))
+    assert paper.getvalue().count("drift") == 1
