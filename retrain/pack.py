@@ -71,7 +71,7 @@ class PackParts:
 def pack(model: nn.Module, parts: PackParts, folder: Path) -> str:
     """Write an artifact into an empty or new folder, seal it, and return its tag.
 
-    A graph that `export` has put there before is used as it is.
+    A graph that `export` has put there before is compared with the model again, and used.
 
     Raises
     ------
@@ -79,12 +79,14 @@ def pack(model: nn.Module, parts: PackParts, folder: Path) -> str:
         The model cannot be exported, or the graph does not answer like the model.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    if not (folder / artifact.MODEL).exists():
-        export(model, parts.data.validation, folder / artifact.MODEL, task=parts.task)
+    path = folder / artifact.MODEL
+    if not path.exists():
+        export(model, parts.data.validation, path, task=parts.task)
+    session = runtime.Session(path)
+    check_parity(model, session, parts.data.validation, task=parts.task)
     weights.save(model, folder / artifact.WEIGHTS)
     if parts.surgery is not None:
         (folder / artifact.SURGERY).write_text(parts.surgery.to_json(), encoding="utf-8")
-    session = runtime.Session(folder / artifact.MODEL)
     monitoring = reference.monitoring(model, session, parts.data, task=parts.task)
     safetensors.numpy.save_file(monitoring, folder / artifact.MONITORING)
     clean = reference.clean_rows(session, monitoring, parts.data)

@@ -124,7 +124,7 @@ def gradients(
 
     Frozen parameters get theirs too (they can be cut like any other) and are frozen again after.
     """
-    order = np.random.default_rng(seed).permutation(split.rows)
+    order = np.random.default_rng(seed % 2**32).permutation(split.rows)
     batches = min(SCORING_BATCHES, math.ceil(split.rows / SCORING_ROWS))
     scale = train.target_scale(split, task)
     parameters = {n: p for n, p in model.named_parameters() if p.is_floating_point()}

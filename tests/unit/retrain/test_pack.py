@@ -184,6 +184,13 @@ def test_a_graph_of_another_model_is_refused(packed: Packed) -> None:
         pack.check_parity(other, session, packed.data.validation, task="multiclass")
 
 
+def test_a_graph_of_another_model_is_not_packed(packed: Packed, tmp_path: Path) -> None:
+    (tmp_path / artifact.MODEL).write_bytes((packed.folder / artifact.MODEL).read_bytes())
+    other = network.build(networks.Residual, seed=9)
+    with pytest.raises(errors.ArtifactError, match="the graph differs from torch"):
+        pack.pack(other, packed.parts, tmp_path)
+
+
 def test_a_split_shorter_than_a_batch_is_repeated_for_parity(packed: Packed) -> None:
     session = runtime.Session(packed.folder / artifact.MODEL)
     few = packed.data.validation.take(np.arange(3))
