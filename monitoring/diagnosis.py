@@ -290,11 +290,15 @@ def _reason(
         f"On the last {case.rows} labelled rows the champion scores {case.champion.mean():.1%}, "
         f"{_points(case.decay)} below what was accepted; "
     )
-    return start + (figures or "there is no other version to blame") + _ending(cause, missing)
+    retreat = "release" in comparisons and comparisons["release"].explains
+    ending = _ending(cause, missing, retreat=retreat)
+    return start + (figures or "there is no other version to blame") + ending
 
 
 def _figures(cause: records.Cause, found: _Comparison) -> str:
-    side = "better" if found.advantage >= 0.0 else "worse"
+    if abs(found.advantage) < 0.0005:
+        return f"{NAMES[cause]} scores the same"
+    side = "better" if found.advantage > 0.0 else "worse"
     chance = "p < 0.0001" if found.p_value < 1e-4 else f"p = {found.p_value:.2g}"
     return f"{NAMES[cause]} scores {_points(abs(found.advantage))} {side} ({chance})"
 
@@ -303,9 +307,11 @@ def _points(share: float) -> str:
     return f"{100.0 * share:.1f} points"
 
 
-def _ending(cause: records.Cause, missing: int) -> str:
+def _ending(cause: records.Cause, missing: int, *, retreat: bool) -> str:
     if cause == "undecided":
         return f". That leaves the cause open; about {missing} more labelled rows should tell."
     if cause == "world":
         return ". That explains less than half of it, so the cause is the world."
+    if cause == "pruning" and retreat:
+        return ". The cause is the pruning; going back to the previous champion helps at once."
     return f". The cause is the {cause}."
