@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import structlog
 
 from coppice import clock, eventlog, registry, settings
-from service import batcher, engine, feedback, lanes, outbox, recorder
+from service import batcher, engine, feedback, lanes, outbox, recorder, versions
 
 if TYPE_CHECKING:
     from coppice.eventlog.memory import MemoryLog
@@ -56,7 +56,7 @@ class Plane:
         store = registry.open_registry(tree)
         serve = tree.serve
         limits = batcher.Limits(serve.max_batch_rows, serve.max_queue)
-        loader = lanes.Loader(
+        loader = versions.Loader(
             store, limits=limits, threads=serve.threads, loop=loop, metrics=metrics
         )
         self.switchboard = lanes.Switchboard(

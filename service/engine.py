@@ -16,7 +16,7 @@ import numpy.typing as npt
 import structlog
 
 from coppice import artifact, clock, errors, records, runtime, settings
-from service import admission, batcher, capture, lanes, outbox, recorder, router, shadow
+from service import admission, batcher, capture, lanes, outbox, recorder, router, shadow, versions
 
 _LOG = structlog.get_logger()
 
@@ -30,7 +30,7 @@ class Served(NamedTuple):
     """A committed answer."""
 
     request_id: str
-    version: lanes.Version
+    version: versions.Version
     lane: records.Lane
     scores: runtime.Floats
     label: npt.NDArray[np.int64] | None
@@ -47,7 +47,7 @@ class Fallback(NamedTuple):
 class Reply(NamedTuple):
     """What a lane came to, before it is committed."""
 
-    version: lanes.Version
+    version: versions.Version
     choice: router.Choice
     answers: runtime.Answers
     fallback: Fallback | None = None

@@ -154,7 +154,7 @@ class Desk:
 
     def _manifest(self, version: str) -> artifact.Manifest:
         in_force = self._parts.switchboard.in_force()
-        loaded = {version.tag: version for version in in_force.versions().values()}
+        loaded = {version.tag: version for version in in_force.loaded().values()}
         # A version that is gone had the same task and classes, or the champion would not fit.
         return loaded.get(version, in_force.champion).manifest
 

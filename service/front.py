@@ -15,7 +15,18 @@ import structlog
 
 import coppice
 from coppice import artifact, errors
-from service import admission, compose, engine, http, lanes, protocol, recorder, tensors, verdicts
+from service import (
+    admission,
+    compose,
+    engine,
+    http,
+    lanes,
+    protocol,
+    recorder,
+    tensors,
+    verdicts,
+    versions,
+)
 
 _LOG = structlog.get_logger()
 
@@ -216,9 +227,9 @@ def _readiness(plane: compose.Plane, version: str | None) -> http.Response:
     return http.as_json({"ready": True})
 
 
-def _loaded(in_force: lanes.Lanes, version: str) -> lanes.Version:
+def _loaded(in_force: lanes.Lanes, version: str) -> versions.Version:
     """Return the loaded version that goes by this tag or id."""
-    for loaded in in_force.versions().values():
+    for loaded in in_force.loaded().values():
         if version in {loaded.tag, loaded.tag.partition(":")[2]}:
             return loaded
     if in_force.lane_of(version) is not None:
@@ -231,7 +242,7 @@ def _loaded(in_force: lanes.Lanes, version: str) -> lanes.Version:
 def _metadata(in_force: lanes.Lanes, version: str | None) -> dict[str, Any]:
     chosen = in_force.champion if version is None else _loaded(in_force, version)
     manifest = chosen.manifest
-    ids = [loaded.tag.partition(":")[2] for loaded in in_force.versions().values()]
+    ids = [loaded.tag.partition(":")[2] for loaded in in_force.loaded().values()]
     return {
         "name": manifest.name,
         "versions": list(dict.fromkeys(ids)),

@@ -14,53 +14,32 @@ import asyncio
 import threading
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, NamedTuple, Protocol
+from typing import NamedTuple
 
-import numpy as np
 import structlog
 
-from coppice import artifact, clock, errors, records, routing, runtime, settings
+from coppice import clock, errors, records, routing, settings
 from coppice.registry import base
-from service import batcher, recorder
+from service import recorder, versions
 
 POLL_SECONDS = 0.2
 RETRY_SECONDS = 2.0
 """Pause before something that could not be loaded, or is not there yet, is tried again."""
 
-TOLERANCE = 1e-3
-"""Largest difference of a row's scores answered alone and in a batch."""
-
 _LOG = structlog.get_logger()
-
-
-class Version:
-    """One version in memory: its runtime, and the batcher that answers for it."""
-
-    def __init__(self, loaded: runtime.Runtime, answering: batcher.Batcher) -> None:
-        self.tag = loaded.tag
-        self.manifest = loaded.manifest
-        self.runtime = loaded
-        self.batcher = answering
-        self.task = loaded.manifest.task
-        self.closed = False
-
-    def close(self) -> None:
-        """Take no more requests; what waits is still answered."""
-        self.closed = True
-        self.batcher.close()
 
 
 class Lanes(NamedTuple):
     """The lanes in force: a routing table, and the versions that it names as far as they load."""
 
     table: routing.RoutingTable
-    champion: Version
-    candidate: Version | None = None
-    parent: Version | None = None
-    previous: Version | None = None
+    champion: versions.Version
+    candidate: versions.Version | None = None
+    parent: versions.Version | None = None
+    previous: versions.Version | None = None
 
-    def versions(self) -> dict[str, Version]:
-        """Return the loaded versions by part."""
+    def loaded(self) -> dict[str, versions.Version]:
+        """Return the versions in memory by part."""
         parts = ("champion", "candidate", "parent", "previous")
         found = {part: getattr(self, part) for part in parts}
         return {part: version for part, version in found.items() if version is not None}
@@ -113,93 +92,6 @@ class CrashGuard:
             self._tag, self._failures = None, 0
 
 
-class Load(Protocol):
-    """Brings a version into memory, ready to answer."""
-
-    def __call__(self, tag: str) -> Version:
-        """Return the version of this tag.
-
-        Raises
-        ------
-        CoppiceError
-            It cannot be loaded, or does not answer as it should.
-        """
-        ...
-
-
-class Loader:
-    """Loads versions out of the registry: verified, warmed and checked.
-
-    Parameters
-    ----------
-    registry
-        Where versions are.
-    limits
-        The bounds of each version's batcher.
-    threads
-        ONNX Runtime threads per version.
-    loop
-        The event loop that awaits answers.
-    metrics
-        Counts batches.
-    """
-
-    def __init__(
-        self,
-        registry: base.Registry,
-        *,
-        limits: batcher.Limits,
-        threads: int,
-        loop: asyncio.AbstractEventLoop,
-        metrics: recorder.Recorder,
-    ) -> None:
-        self._registry = registry
-        self._limits = limits
-        self._threads = threads
-        self._loop = loop
-        self._metrics = metrics
-
-    def __call__(self, tag: str) -> Version:
-        """Load, warm and check a version."""
-        loaded = runtime.Runtime(self._registry.path(tag), threads=self._threads, expected_tag=tag)
-        loaded.warm_up()
-        check_parity(loaded)
-        answering = batcher.Batcher(
-            loaded.predict, limits=self._limits, loop=self._loop, metrics=self._metrics
-        )
-        return Version(loaded, answering)
-
-
-def check_parity(loaded: runtime.Runtime, rows: int = 4, seed: int = 0) -> None:
-    """Check that a row gets one answer, alone or in a batch.
-
-    The runtime itself checks shape and finiteness of each answer.
-
-    Raises
-    ------
-    ArtifactError
-        It gets two.
-    """
-    probe = _probe(loaded.manifest, rows, seed)
-    together = loaded.predict(probe).scores
-    alone = [
-        loaded.predict({name: array[row : row + 1] for name, array in probe.items()}).scores
-        for row in range(rows)
-    ]
-    if not np.allclose(np.concatenate(alone), together, rtol=TOLERANCE, atol=TOLERANCE):
-        message = f"{loaded.tag} answers a row differently alone and in a batch; pack it again"
-        raise errors.ArtifactError(message)
-
-
-def _probe(manifest: artifact.Manifest, rows: int, seed: int) -> dict[str, Any]:
-    draw = np.random.default_rng(seed)
-    return {
-        # Small numbers are inside of nearly every input's range, and valid as indices.
-        spec.name: draw.integers(0, 2, size=(rows, *spec.shape)).astype(spec.dtype)
-        for spec in manifest.inputs
-    }
-
-
 class Switchboard:
     """Keeps the lanes in step with the routing table.
 
@@ -224,7 +116,7 @@ class Switchboard:
         tree: settings.Settings,
         *,
         registry: base.Registry,
-        load: Load,
+        load: versions.Load,
         loop: asyncio.AbstractEventLoop,
         metrics: recorder.Recorder,
         time: clock.Clock,
@@ -253,7 +145,7 @@ class Switchboard:
         """Stop watching, and close every version behind what waits for it."""
         self._stop.set()
         self._thread.join(timeout=10.0)
-        loaded = self.lanes.versions().values() if self.lanes else ()
+        loaded = self.lanes.loaded().values() if self.lanes else ()
         for version in set(loaded):
             version.close()
             version.batcher.join(10.0)
@@ -332,11 +224,11 @@ class Switchboard:
         return routing.RoutingTable(model=self._model, champion=champion)
 
     def _take_over(self, table: routing.RoutingTable) -> None:
-        old = {v.tag: v for v in (self.lanes.versions().values() if self.lanes else ())}
+        old = {v.tag: v for v in (self.lanes.loaded().values() if self.lanes else ())}
         broken: dict[str, str] = {}
-        fresh: list[Version] = []
+        fresh: list[versions.Version] = []
 
-        def take(tag: str | None) -> Version | None:
+        def take(tag: str | None) -> versions.Version | None:
             known = {**old, **{version.tag: version for version in fresh}}
             if tag is None or tag in known:
                 return known.get(tag or "")
@@ -377,8 +269,8 @@ class Switchboard:
         self.guard.renew(lanes.table.candidate)
         self._metrics.canary_shut(shut=lanes.table.candidate is not None and not self.open())
         self._metrics.generation(lanes.table.generation)
-        now = lanes.versions()
-        for part, version in (before.versions() if before else {}).items():
+        now = lanes.loaded()
+        for part, version in (before.loaded() if before else {}).items():
             if now.get(part) is not version:
                 self._metrics.model(version.tag, part, present=False)
             if version not in now.values():

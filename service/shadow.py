@@ -16,7 +16,7 @@ import numpy as np
 import structlog
 
 from coppice import artifact, clock, errors, labels, records, runtime
-from service import batcher, lanes, outbox, recorder
+from service import batcher, outbox, recorder, versions
 
 PATIENCE_SECONDS = 0.02
 """Longest wait for a quiet moment: under steady load shadows still get their turn."""
@@ -36,7 +36,7 @@ class Copy(NamedTuple):
     inputs: batcher.Inputs
     rows: int
     tag: str
-    version: lanes.Version | None
+    version: versions.Version | None
     role: records.Role
     against: str
     scores: runtime.Floats
@@ -135,7 +135,7 @@ class Shadows:
             self._metrics.shadow(shadow.role, answered if stored else "dropped")
 
     def _answer(
-        self, version: lanes.Version | None, copies: Sequence[Copy]
+        self, version: versions.Version | None, copies: Sequence[Copy]
     ) -> list[records.Shadow]:
         began = self._clock.monotonic()
         try:
@@ -160,7 +160,7 @@ def _by_version(copies: Iterable[Copy]) -> list[list[Copy]]:
     return list(groups.values())
 
 
-def _scores(version: lanes.Version | None, copies: Sequence[Copy]) -> runtime.Floats:
+def _scores(version: versions.Version | None, copies: Sequence[Copy]) -> runtime.Floats:
     if version is None:
         message = f"{copies[0].tag} could not be loaded"
         raise errors.ArtifactError(message)
@@ -177,7 +177,7 @@ def _split(scores: runtime.Floats, copies: Sequence[Copy]) -> list[runtime.Float
 
 
 def _compare(
-    copy: Copy, scores: runtime.Floats, version: lanes.Version, seconds: float
+    copy: Copy, scores: runtime.Floats, version: versions.Version, seconds: float
 ) -> records.Shadow:
     if scores.shape != copy.scores.shape:
         return _shadow(copy, error=f"answers {scores.shape}, not {copy.scores.shape}")

@@ -7,14 +7,13 @@ from collections.abc import Callable, Coroutine
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 from prometheus_client import registry as collectors
 
-from coppice import artifact, errors, registry, routing, runtime
+from coppice import artifact, errors, registry, routing
 from coppice.testing import ManualClock
-from service import batcher, lanes, recorder
-from tests.support import artifacts, serving
+from service import batcher, lanes, recorder, versions
+from tests.support import serving
 
 Steps = Callable[[lanes.Switchboard], Coroutine[Any, Any, None]]
 
@@ -31,7 +30,7 @@ def run(made: serving.Project, steps: Steps, time: ManualClock | None = None) ->
         loop = asyncio.get_running_loop()
         metrics = recorder.Recorder(collectors.CollectorRegistry())
         store = registry.open_registry(made.tree)
-        load = lanes.Loader(
+        load = versions.Loader(
             store, limits=batcher.Limits(8, 8), threads=1, loop=loop, metrics=metrics
         )
         board = lanes.Switchboard(
@@ -52,7 +51,7 @@ def run(made: serving.Project, steps: Steps, time: ManualClock | None = None) ->
 
 
 def close(board: lanes.Switchboard) -> None:
-    for version in set(board.lanes.versions().values() if board.lanes else ()):
+    for version in set(board.lanes.loaded().values() if board.lanes else ()):
         version.close()
         version.batcher.join(10.0)
 
@@ -62,7 +61,7 @@ async def turn(board: lanes.Switchboard) -> None:
 
 
 def parts(board: lanes.Switchboard) -> dict[str, str]:
-    return {part: version.tag for part, version in board.in_force().versions().items()}
+    return {part: version.tag for part, version in board.in_force().loaded().items()}
 
 
 def damage(made: serving.Project, tag: str) -> None:
@@ -324,20 +323,3 @@ def test_the_failures_of_one_candidate_are_not_held_against_the_next() -> None:
     guard.failed("m:2")
     guard.failed("m:3")
     assert guard.open("m:3")
-
-
-def test_a_model_that_answers_differently_in_a_batch_is_refused(tmp_path: Path) -> None:
-    artifacts.linear_classifier(tmp_path / "a", tail=across_rows())
-    with pytest.raises(errors.ArtifactError, match="alone and in a batch"):
-        lanes.check_parity(runtime.Runtime(tmp_path / "a"))
-
-
-def across_rows() -> artifacts.Tail:
-    """Nodes that add the number of "yes" points of all rows to the answer of each."""
-    from onnx import helper
-
-    nodes = (
-        helper.make_node("ReduceSum", ["linear", "axis"], ["total"], keepdims=1),
-        helper.make_node("Add", ["linear", "total"], ["answer"]),
-    )
-    return artifacts.Tail(nodes, (("axis", np.array([0], dtype=np.int64)),))

@@ -14,7 +14,7 @@ from prometheus_client import registry
 
 from coppice import clock, records, runtime
 from coppice.testing import MemoryLog
-from service import batcher, lanes, outbox, recorder, shadow
+from service import batcher, outbox, recorder, shadow, versions
 from tests.support import artifacts, serving
 
 
@@ -89,19 +89,21 @@ class Idle:
     def close(self) -> None: ...
 
 
-def version(folder: Path, pack: Callable[..., str] = artifacts.linear_classifier) -> lanes.Version:
+def version(
+    folder: Path, pack: Callable[..., str] = artifacts.linear_classifier
+) -> versions.Version:
     pack(folder)
-    loaded = lanes.Version(runtime.Runtime(folder), cast("batcher.Batcher", Idle()))
+    loaded = versions.Version(runtime.Runtime(folder), cast("batcher.Batcher", Idle()))
     loaded.runtime = cast("runtime.Runtime", Gated(loaded.runtime))
     return loaded
 
 
-def gated(loaded: lanes.Version) -> Gated:
+def gated(loaded: versions.Version) -> Gated:
     return cast("Gated", loaded.runtime)
 
 
 def copy(
-    name: str, other: lanes.Version | None, x: npt.ArrayLike, scores: npt.ArrayLike
+    name: str, other: versions.Version | None, x: npt.ArrayLike, scores: npt.ArrayLike
 ) -> shadow.Copy:
     inputs = {"x": np.atleast_2d(np.asarray(x, dtype=np.float32))}
     return shadow.Copy(
