@@ -31,6 +31,9 @@ def show(screen: rich.console.Console, made: records.Candidate, made_card: card.
     _gates(screen, made_card.gates)
     for line in size_and_speed(made_card):
         screen.print(line, markup=False, soft_wrap=True)
+    for warning in made_card.quality.warnings:
+        screen.print("[yellow]warning:[/]", end=" ")
+        screen.print(warning, markup=False, soft_wrap=True)
     screen.print(f"\n{made.version} [{COLOURS[made.status]}]{made.status}[/]", end="")
     screen.print(f": {_what_next(made)}", markup=False)
 
@@ -63,12 +66,26 @@ def _figure(name: str, value: float | None) -> str:
 
 
 def _gates(screen: rich.console.Console, results: tuple[gates.GateResult, ...]) -> None:
-    table = console.table("gate", "", "why")
+    """Show every gate in a line, and what the failed ones said in full."""
+    table = console.table("gate", "", "measured", "limit", numbers=("measured", "limit"))
     for result in results:
         mark = "[green]passed[/]" if result.passed else "[bold red]refused[/]"
-        sentence = result.sentence.removeprefix(f"gate {result.name!r}: ")
-        table.add_row(console.plain(result.name), mark, console.plain(sentence))
+        measured, limit = (_in_units(result, value) for value in (result.figure, result.threshold))
+        table.add_row(console.plain(result.name), mark, measured, limit)
     screen.print(table)
+    for sentence in gates.refusals(results):
+        screen.print(sentence, markup=False, soft_wrap=True)
+
+
+def _in_units(result: gates.GateResult, value: float) -> str:
+    """Write a gate's figure in its unit: a gain, a share, or a drop in points."""
+    match result.name:
+        case "latency":
+            return console.ratio(value)
+        case "min score":
+            return console.percent(value, 2)
+        case _:
+            return f"{100.0 * value:.2f} points"
 
 
 def size_and_speed(made_card: card.Card) -> Iterator[str]:

@@ -58,8 +58,7 @@ def _project(tree: settings.Settings) -> Iterator[Finding]:
         yield projects.from_error("data", problem)
         return
     yield from projects.split_sizes(data)
-    yield from projects.classes(data)
-    yield from projects.leaks(data)
+    yield from projects.quality(data)
     yield from projects.slices(data, tree.gates.min_slice_rows)
     yield from _guarded("model", lambda: projects.model(loaded, data))
     yield from _guarded("checkpoint", lambda: projects.checkpoint(loaded))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -30,15 +29,6 @@ def split_sizes(data: project.Data) -> Iterator[Finding]:
         yield finding.warning("data", text, f"hold out at least {FEW_ROWS} rows")
 
 
-def classes(data: project.Data) -> Iterator[Finding]:
-    """Warn of classes that the holdout has no example of."""
-    seen = set(np.unique(data.holdout.targets).tolist())
-    missing = [name for index, name in enumerate(data.classes) if index not in seen]
-    if missing:
-        text = f"the holdout has no row of {', '.join(missing[:5])}"
-        yield finding.warning("data", text, "hold out rows of every class")
-
-
 def slices(data: project.Data, least: int) -> Iterator[Finding]:
     """Say which slices the gates will watch, and which are too small for that."""
     if not data.holdout.slices:
@@ -58,13 +48,12 @@ def slices(data: project.Data, least: int) -> Iterator[Finding]:
         yield finding.ok("slices", f"{watched} slices are gated")
 
 
-def leaks(data: project.Data) -> Iterator[Finding]:
-    """Count holdout rows whose inputs are in the training split, too: they flatter every figure."""
-    known = set(_row_digests(data.train))
-    shared = sum(digest in known for digest in _row_digests(data.holdout))
-    if shared:
-        text = f"{shared} of {data.holdout.rows} holdout rows are training rows, too"
-        yield finding.warning("data", text, "split before augmenting, and drop duplicate rows")
+def quality(data: project.Data) -> Iterator[Finding]:
+    """Warn of what makes figures on these data doubtful, such as rare classes or leaked rows."""
+    from retrain import quality
+
+    for text in quality.inspect(data).warnings:
+        yield finding.warning("data", text, "mend it in load_data(), or know what it means")
 
 
 def model(loaded: project.Project, data: project.Data) -> Iterator[Finding]:
@@ -126,12 +115,3 @@ def _shapes(path: Path) -> dict[str, tuple[int, ...]]:
     with safetensors.safe_open(path, framework="numpy") as stored:
         names = stored.keys()
         return {name: tuple(stored.get_slice(name).get_shape()) for name in names}
-
-
-def _row_digests(split: project.Split) -> Iterator[bytes]:
-    columns = [np.ascontiguousarray(split.inputs[name]) for name in sorted(split.inputs)]
-    for row in range(split.rows):
-        digest = hashlib.blake2b(digest_size=16)
-        for column in columns:
-            digest.update(column[row].tobytes())
-        yield digest.digest()

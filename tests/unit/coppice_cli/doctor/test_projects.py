@@ -59,16 +59,6 @@ def test_a_small_holdout_is_a_warning() -> None:
     assert [found.level for found in projects.split_sizes(data)] == ["ok", "warning"]
 
 
-def test_a_class_without_holdout_rows_is_a_warning() -> None:
-    data = dataclasses.replace(DATA, classes=("even", "odd", "neither"))
-    (found,) = projects.classes(data)
-    assert found.text == "the holdout has no row of neither"
-
-
-def test_classes_that_are_all_there_need_no_word() -> None:
-    assert list(projects.classes(DATA)) == []
-
-
 def test_small_slices_are_reported_beside_those_that_are_gated() -> None:
     small, watched = projects.slices(DATA, least=30)
     assert (small.level, small.text) == ("warning", "too small to gate: pen=chalk (20 rows)")
@@ -81,20 +71,16 @@ def test_without_slices_one_is_told_how_to_name_them() -> None:
     assert "Split(slices=" in found.remedy
 
 
-def test_training_rows_in_the_holdout_are_counted() -> None:
+def test_doubtful_data_are_warned_of() -> None:
     data = dataclasses.replace(DATA, holdout=_split(120, start=390))
-    (found,) = projects.leaks(data)
-    # Rows 390 to 399 are in both.
-    assert found.text == "10 of 120 holdout rows are training rows, too"
+    # Rows 390 to 399 of the holdout are training rows: 10 of 120.
+    assert [(found.level, found.text) for found in projects.quality(data)] == [
+        ("warning", "8.3% of the holdout rows are in the training split too")
+    ]
 
 
-def test_disjoint_splits_leak_nothing() -> None:
-    assert list(projects.leaks(DATA)) == []
-
-
-def test_rows_with_equal_bytes_in_one_input_only_do_not_leak() -> None:
-    other = dataclasses.replace(DATA.train, inputs={"x": DATA.train.inputs["x"] + 0.25})
-    assert list(projects.leaks(dataclasses.replace(DATA, holdout=other))) == []
+def test_data_in_order_need_no_word() -> None:
+    assert list(projects.quality(DATA)) == []
 
 
 def test_a_model_that_fits_is_ok(loaded: project.Project) -> None:
