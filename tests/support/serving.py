@@ -6,7 +6,6 @@ import asyncio
 import contextlib
 import dataclasses
 import json
-import os
 import signal
 import socket
 import subprocess
@@ -18,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import psutil
 from prometheus_client import registry as collectors
 
 from coppice import records, registry, routing, settings
@@ -194,7 +194,7 @@ def free_port() -> int:
 
 @dataclasses.dataclass(frozen=True)
 class Server:
-    """A running server process, the leader of its own process group."""
+    """A running server: the process that was started, and where it listens."""
 
     process: subprocess.Popen[bytes]
     url: str
@@ -222,9 +222,16 @@ class Server:
         """Wait for something that happens in the background."""
         wait_until(condition, self.output.read_text)
 
+    def family(self) -> list[psutil.Process]:
+        """The supervisor and its workers, which are in process groups of their own."""
+        supervisor = psutil.Process(self.process.pid)
+        return [supervisor, *supervisor.children(recursive=True)]
+
     def kill(self) -> None:
         """Kill every process of the server at once, as a power switch would."""
-        os.killpg(self.process.pid, signal.SIGKILL)
+        with contextlib.suppress(psutil.NoSuchProcess):
+            for process in self.family():
+                process.kill()
         self.process.wait()
 
     def stop(self) -> int:
@@ -256,15 +263,13 @@ def server(made: Project) -> Iterator[Server]:
             env=serve.environment(made.tree),
             stdout=stream,
             stderr=subprocess.STDOUT,
-            start_new_session=True,
         )
     running = Server(process, f"http://127.0.0.1:{made.tree.serve.port}", output)
     try:
         running.wait_until(lambda: is_ready(running))
         yield running
     finally:
-        with contextlib.suppress(ProcessLookupError):
-            running.kill()
+        running.kill()
 
 
 def is_ready(running: Server) -> bool:
