@@ -73,7 +73,8 @@ class CandidateRequest:
         Tag of a registered dense parent to start from. Without one the newest parent is used if
         the project has not changed since it was made, and else a new one is made.
     refit
-        Train the dense parent again, on the project's data and production, before it is cut.
+        Train the dense parent again, on the project's data and production, before it is cut. It
+        goes on from its weights.
     recover_on
         Name of the only slice to fine-tune on after the cut, such as `medium=paper`, where not on
         everything; the null control too.
@@ -224,7 +225,8 @@ def _parent(
         parent = parents.make(own, used.data, progress=progress)
     if not bench.request.refit:
         return parent
-    return parents.retrain(own, parent, used.training, progress=progress)
+    passes = used.passes(own.settings.train.epochs)
+    return parents.retrain(own, parent, used.training, passes, progress=progress)
 
 
 def _recover(
@@ -238,9 +240,10 @@ def _recover(
     how, tree = bench.request.recipe, bench.own.settings
     if how.finetune_epochs == 0:
         return
+    passes = used.passes(how.finetune_epochs)
     plan = train.FitPlan(
         task=bench.task,
-        epochs=how.finetune_epochs,
+        epochs=passes,
         batch_size=tree.train.batch_size,
         learning_rate=how.learning_rate,
         weight_decay=tree.train.weight_decay,
@@ -253,7 +256,7 @@ def _recover(
         used.recovery,
         plan,
         teacher=parent.model,
-        progress=lambda epoch, _: progress(epoch / how.finetune_epochs),
+        progress=lambda epoch, _: progress(epoch / passes),
     )
 
 

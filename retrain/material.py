@@ -46,6 +46,16 @@ class Material:
     packed: project.Data
     production: dataset.Production | None
 
+    def passes(self, epochs: int) -> int:
+        """Say how many passes over repeated rows cost what `epochs` over distinct ones do.
+
+        Repetition says how much a row weighs, not for how long to train.
+        """
+        if self.production is None:
+            return epochs
+        once = self.data.train.rows + self.production.older.rows + self.production.recent.rows
+        return max(1, round(epochs * once / self.training.rows))
+
     def used(self) -> dict[str, project.Split]:
         """Return every split that had a part in the candidate, by name."""
         splits = {

@@ -109,18 +109,19 @@ def make(own: project.Project, data: project.Data, *, progress: Callable[[float]
     if path is not None:
         return Parent(model=weights.load(_built(own), path).eval(), origin="checkpoint")
     model = _built(own)
-    return _trained(own, model, data.train, "trained", progress)
+    return _trained(own, model, data.train, own.settings.train.epochs, progress, origin="trained")
 
 
 def retrain(
     own: project.Project,
     old: Parent,
     split: project.Split,
+    epochs: int,
     *,
     progress: Callable[[float], None],
 ) -> Parent:
-    """Train a copy of a parent again, from its weights on, with the settings of `[train]`."""
-    return _trained(own, copy_of(own, old), split, "retrained", progress)
+    """Train a copy of a parent again, from its weights on; the rest is as `[train]` says."""
+    return _trained(own, copy_of(own, old), split, epochs, progress, origin="retrained")
 
 
 def copy_of(own: project.Project, parent: Parent) -> nn.Module:
@@ -138,17 +139,19 @@ def _trained(
     own: project.Project,
     model: nn.Module,
     split: project.Split,
-    origin: Origin,
+    epochs: int,
     progress: Callable[[float], None],
+    *,
+    origin: Origin,
 ) -> Parent:
     section = own.settings.train
     plan = train.FitPlan(
         task=own.settings.project.task,
-        epochs=section.epochs,
+        epochs=epochs,
         batch_size=section.batch_size,
         learning_rate=section.learning_rate,
         weight_decay=section.weight_decay,
         seed=own.settings.project.seed,
     )
-    train.fit(model, split, plan, progress=lambda epoch, _: progress(epoch / section.epochs))
+    train.fit(model, split, plan, progress=lambda epoch, _: progress(epoch / epochs))
     return Parent(model=model.eval(), origin=origin)

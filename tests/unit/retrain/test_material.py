@@ -93,3 +93,14 @@ def test_data_that_were_loaded_already_are_not_loaded_again(own: project.Project
 
     used = material.gather(dataclasses.replace(own, load_data=fail), data=DATA)
     assert used.data is DATA
+
+
+def test_repeated_rows_weigh_more_but_are_not_trained_on_for_longer(
+    own: project.Project,
+) -> None:
+    used = material.gather(own, production(recent=10, held_back=0))
+    # 40 rows and 10 repeated 4 times: 50 distinct rows as 80, so 12 passes become 7.5, rounded.
+    assert used.training.rows == 80
+    assert used.passes(12) == 8
+    assert used.passes(1) == 1
+    assert material.gather(own).passes(12) == 12

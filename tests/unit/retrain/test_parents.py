@@ -78,7 +78,7 @@ def test_training_again_leaves_the_old_parent_as_it_was(tmp_path: Path) -> None:
     own = own_of(tmp_path)
     old = parents.make(own, DATA, progress=ignore)
     before = {name: value.clone() for name, value in old.model.state_dict().items()}
-    new = parents.retrain(own, old, split(80), progress=ignore)
+    new = parents.retrain(own, old, split(80), 2, progress=ignore)
     assert new.origin == "retrained"
     assert not same(new.model, old.model)
     assert all(torch.equal(before[name], value) for name, value in old.model.state_dict().items())
