@@ -9,12 +9,12 @@ which no training ever sees. The hash does not know when or how often it is aske
 stays on its side in every later retraining and a candidate is never judged on rows that one of its
 ancestors learned from.
 
-How much they weigh: the newest rows, as many as the diagnosis of a decay looks at (`decay.window`)
-or as must be there (`retrain.min_labels`), are the *recent* ones; they show the world as it is now.
-In training they are repeated a whole number of times, at most 10, until they weigh about as much as
-reference and older production together. Those keep what the model knew; the repetition lets some
-hundred fresh rows be heard beside thousands of old ones. Only held-back rows among the recent ones
-judge. Nothing is drawn, so the same log gives the same data.
+How much they weigh: the rows since the scores fell, among those that the diagnosis of a decay looks
+at (`decay.window`), and at least `retrain.min_labels` of the newest, are the *recent* ones; they
+show the world as it is now. In training they are repeated a whole number of times, at most 10,
+until they weigh about as much as reference and older production together. Those keep what the model
+knew; the repetition lets some hundred fresh rows be heard beside thousands of old ones. Only
+held-back rows among the recent ones judge. Nothing is drawn, so the same log gives the same data.
 """
 
 from __future__ import annotations
@@ -29,6 +29,7 @@ import numpy as np
 
 from coppice import errors, labels, project, records, settings
 from coppice.eventlog import base
+from retrain import onset
 
 MOST_REPEATS = 10
 """Recent rows are repeated at most so often: more would teach the model those rows by heart."""
@@ -129,6 +130,8 @@ class _Example(NamedTuple):
     targets: labels.Floats
     slices: dict[str, str]
     source: str
+    scores: labels.Floats | None
+    """Of the answers that were given, where they were stored."""
 
 
 class _Unusable(Exception):
@@ -152,7 +155,7 @@ def collect(
     skipped: collections.Counter[str] = collections.Counter()
     for found in feedback:
         try:
-            examples.append(_join(log, found, reference, tree.project.task))
+            examples.append(_join(log, found, reference, tree))
         except _Unusable as reason:
             skipped[str(reason)] += 1
     examples.sort(key=lambda example: (example.time, example.request_id))
@@ -173,7 +176,7 @@ def _parts(examples: Sequence[_Example], tree: settings.Settings) -> dict[str, l
     """Sort examples, oldest first, into their parts."""
     key = tree.serve.routing_key_secret.get_secret_value()
     parts: dict[str, list[_Example]] = {"older": [], "recent": [], "held back": [], "unused": []}
-    left = max(tree.decay.window, tree.retrain.min_labels)
+    left = _recent_rows(examples, tree)
     for example in reversed(examples):
         fresh = left > 0
         left -= len(example.targets)
@@ -182,6 +185,17 @@ def _parts(examples: Sequence[_Example], tree: settings.Settings) -> dict[str, l
         else:
             parts["recent" if fresh else "older"].append(example)
     return {name: part[::-1] for name, part in parts.items()}
+
+
+def _recent_rows(examples: Sequence[_Example], tree: settings.Settings) -> int:
+    """Say how many of the newest rows show the world as it is now."""
+    longest = max(tree.decay.window, tree.retrain.min_labels)
+    scores = [example.scores for example in examples[-longest:]]
+    known = [found for found in scores if found is not None]
+    if len(known) < len(scores) or not known:
+        return longest
+    series = np.concatenate(known)[-longest:]
+    return max(len(series) - onset.onset(series), tree.retrain.min_labels)
 
 
 def from_log(log: IndexedLog, reference: project.Data, tree: settings.Settings) -> Production:
@@ -212,14 +226,14 @@ def _join(
     log: base.EventIndex,
     feedback: records.Feedback,
     reference: project.Data,
-    task: labels.Task,
+    tree: settings.Settings,
 ) -> _Example:
     event, prediction = _prediction(log, feedback)
     if prediction.error is not None:
         raise _Unusable("the request failed")
     inputs = _inputs(prediction, reference.train)
     try:
-        targets = labels.to_targets(feedback.labels, task, reference.classes)
+        targets = labels.to_targets(feedback.labels, tree.project.task, reference.classes)
     except errors.RequestError as cause:
         raise _Unusable("a label does not fit the model") from cause
     if any(len(array) != len(targets) for array in inputs.values()):
@@ -231,7 +245,18 @@ def _join(
         targets=targets,
         slices=prediction.slices,
         source=feedback.source,
+        scores=_scores(prediction, targets, tree),
     )
+
+
+def _scores(
+    prediction: records.Prediction, targets: labels.Floats, tree: settings.Settings
+) -> labels.Floats | None:
+    answer = prediction.outputs.get("scores")
+    if answer is None or answer.shape[:1] != targets.shape:
+        return None
+    said = np.asarray(answer.array(), dtype=np.float64)
+    return labels.scores(said, targets, task=tree.project.task, scale=tree.project.scale)
 
 
 def _prediction(

@@ -212,6 +212,33 @@ def test_only_recent_rows_judge_and_only_those_are_repeated() -> None:
     assert found.recent.rows + found.held_back.rows == 400
 
 
+def answered(at: int, *, rightly: bool) -> records.Prediction:
+    said = np.array([[1.0, 0.0] if rightly else [0.0, 1.0]], np.float32)
+    return prediction(f"r{at}", float(at), outputs={"scores": records.Tensor.of(said)})
+
+
+def test_rows_from_before_the_scores_fell_are_not_recent() -> None:
+    log = log_of(*(answered(at, rightly=at < 350) for at in range(600)))
+    found = collect(log, *(feedback(f"r{at}", 0) for at in range(600)))
+    # Inside the window (rows 200 to 599) the scores fall at row 350.
+    assert found.recent.rows + found.held_back.rows == 250
+    assert found.recent.inputs["x"][:, 0].min() >= 350.0
+    assert found.older.inputs["x"][:, 0].max() < 350.0
+
+
+def test_a_fall_a_moment_ago_still_leaves_the_least_number_of_labels() -> None:
+    log = log_of(*(answered(at, rightly=at < 590) for at in range(600)))
+    found = collect(log, *(feedback(f"r{at}", 0) for at in range(600)))
+    # retrain.min_labels is 200.
+    assert found.recent.rows + found.held_back.rows == 200
+
+
+def test_scores_that_never_fell_make_the_whole_window_recent() -> None:
+    log = log_of(*(answered(at, rightly=True) for at in range(600)))
+    found = collect(log, *(feedback(f"r{at}", 0) for at in range(600)))
+    assert found.recent.rows + found.held_back.rows == 400
+
+
 def test_everything_can_be_read_from_the_log_alone() -> None:
     log = log_of(prediction("a", 1.0), prediction("b", 2.0))
     other = records.Feedback(request_id="b", model="other", labels=(1,), labelled_at=0.0)

@@ -1,0 +1,47 @@
+"""When a decay began: the point in a series of scores that splits it best into high and low. Pure.
+
+Rows from before the world changed say nothing about the world as it is now. The monitor's alarm
+comes some labels after the change, so the change lies inside the window of recent labels.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from coppice.labels import Floats
+
+
+def onset(scores: Floats) -> int:
+    """Return the index at which scores begin to be lower; 0 where they never fall.
+
+    Of all splits the one is taken whose drop of the mean is largest for its noise, that is, where
+    (mean before - mean after) * sqrt(k (n - k) / n) is largest: the likelihood's choice for one
+    change of the mean.
+
+    Parameters
+    ----------
+    scores
+        In the order of time, each in [0, 1].
+
+    Examples
+    --------
+    >>> onset(np.array([1.0, 1.0, 0.0, 1.0, 1.0, 0.0, 0.0, 1.0, 0.0, 0.0]))
+    5
+    >>> onset(np.array([0.0, 1.0]))
+    0
+
+    References
+    ----------
+    Hinkley, Inference about the change-point in a sequence of random variables, Biometrika 57
+    (1970), 1-17.
+    """
+    rows = len(scores)
+    if rows < 2:
+        return 0
+    before = np.arange(1, rows)
+    sums = np.cumsum(scores, dtype=np.float64)
+    drop = sums[:-1] / before - (sums[-1] - sums[:-1]) / (rows - before)
+    weighed = drop * np.sqrt(before * (rows - before) / rows)
+    best = int(weighed.argmax())
+    # Rounding leaves a drop of some 1e-16 in a series that is flat.
+    return best + 1 if weighed[best] > 1e-9 else 0
