@@ -78,14 +78,15 @@ def _gates(screen: rich.console.Console, results: tuple[gates.GateResult, ...]) 
 
 
 def _in_units(result: gates.GateResult, value: float) -> str:
-    """Write a gate's figure in its unit: a gain, a share, or a drop in points."""
+    """Write a gate's figure in its unit: a gain, a share, or a change of score in points."""
     match result.name:
         case "latency":
             return console.ratio(value)
         case "min score":
             return console.percent(value, 2)
         case _:
-            return f"{100.0 * value:.2f} points"
+            # A gate speaks of the drop; a reader expects a loss to be negative.
+            return f"{-100.0 * value:+.2f} points"
 
 
 def size_and_speed(made_card: card.Card) -> Iterator[str]:

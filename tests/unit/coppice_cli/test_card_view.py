@@ -42,7 +42,7 @@ CARD = card.Card(
     evaluation=evaluation.Evaluation(holdout=TABLE, latency=LATENCY),
     gates=(
         gates.GateResult(
-            name="score", passed=True, figure=0.0, threshold=0.01, sentence="gate 'score': fine"
+            name="score", passed=True, figure=-0.0025, threshold=0.01, sentence="gate 'score': fine"
         ),
         gates.GateResult(
             name="slice [x]",
@@ -83,8 +83,8 @@ def test_figures_stand_beside_those_of_parent_and_null_control() -> None:
 
 def test_every_gate_is_a_line_with_its_unit() -> None:
     rows = [line.split() for line in _shown(MADE, CARD).splitlines()]
-    assert ["score", "passed", "0.00", "points", "1.00", "points"] in rows
-    assert ["slice", "[x]", "refused", "10.00", "points", "5.00", "points"] in rows
+    assert ["score", "passed", "+0.25", "points", "-1.00", "points"] in rows
+    assert ["slice", "[x]", "refused", "-10.00", "points", "-5.00", "points"] in rows
     assert ["latency", "passed", "2.00x", "1.00x"] in rows
     assert ["min", "score", "passed", "96.50%", "90.00%"] in rows
 
