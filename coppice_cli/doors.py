@@ -1,10 +1,8 @@
-"""The ports that processes listen on, and who answers there."""
+"""The ports that processes listen on, and how they are reached."""
 
 from __future__ import annotations
 
 import socket
-
-from coppice import errors
 
 
 def refusal(host: str, port: int) -> str | None:
@@ -18,23 +16,6 @@ def refusal(host: str, port: int) -> str | None:
         except OSError as cause:
             return cause.strerror or str(cause)
     return None
-
-
-def check_free(section: str, host: str, port: int) -> None:
-    """Refuse to start a process whose port is taken.
-
-    Raises
-    ------
-    EnvironmentProblem
-        Nobody can listen there; the message names the setting to change.
-    """
-    reason = refusal(host, port)
-    if reason is not None:
-        message = (
-            f"cannot listen on {host}:{port} ({reason}); stop the process that does, or set "
-            f"{section}.port in coppice.toml (COPPICE_{section.upper()}__PORT)"
-        )
-        raise errors.EnvironmentProblem(message)
 
 
 def url(host: str, port: int) -> str:

@@ -19,3 +19,10 @@ def commands(program: str, document: str = "README.md") -> list[list[str]]:
     """Return the words of every shown command of a program, without its comment."""
     split = [shlex.split(line, comments=True) for line in console_lines(document)]
     return [words for words in split if words[0] == program]
+
+
+def links(document: str) -> list[str]:
+    """Return the targets of the links to files, without their anchors."""
+    text = (house.ROOT / document).read_text(encoding="utf-8")
+    targets = [target.partition("#")[0] for target in re.findall(r"\]\(([^)\s]+)\)", text)]
+    return [target for target in targets if target and "://" not in target]

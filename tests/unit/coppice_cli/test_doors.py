@@ -1,36 +1,30 @@
 from __future__ import annotations
 
 import socket
+from collections.abc import Iterator
 
 import pytest
 
-from coppice import errors
 from coppice_cli import doors
+from tests.support import pages
 
 
 @pytest.fixture
-def taken() -> int:
+def taken() -> Iterator[int]:
     with socket.create_server(("127.0.0.1", 0)) as server:
         yield server.getsockname()[1]
 
 
-def test_a_taken_port_is_refused_with_the_setting_to_change(taken: int) -> None:
-    with pytest.raises(errors.EnvironmentProblem) as caught:
-        doors.check_free("serve", "127.0.0.1", taken)
-    assert f"127.0.0.1:{taken}" in str(caught.value)
-    assert "COPPICE_SERVE__PORT" in str(caught.value)
+def test_a_taken_port_says_why(taken: int) -> None:
+    assert doors.refusal("127.0.0.1", taken) == "Address already in use"
 
 
 def test_a_free_port_is_free() -> None:
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        port = server.getsockname()[1]
-    doors.check_free("serve", "127.0.0.1", port)
-    assert doors.refusal("127.0.0.1", port) is None
+    assert doors.refusal("127.0.0.1", pages.free_port()) is None
 
 
 def test_trying_a_port_does_not_keep_it() -> None:
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        port = server.getsockname()[1]
+    port = pages.free_port()
     assert [doors.refusal("127.0.0.1", port) for _ in range(2)] == [None, None]
 
 
