@@ -86,6 +86,15 @@ def natural(
     )
 
 
+def fractional(outcomes: Floats, margins: evidence.Margins, every: int = 50) -> evidence.Evidence:
+    """Return the log evidence at each look over any outcomes in [-1, 1], `[runs, requests]`."""
+    runs, requests = outcomes.shape
+    looks = outcomes.reshape(runs, requests // every, every)
+    below = bets.growth_below(looks, margins.promote).sum(axis=2).cumsum(axis=1)
+    above = bets.growth_above(looks, margins.rollback).sum(axis=2).cumsum(axis=1)
+    return evidence.Evidence(promote=bets.mixture(below), rollback=bets.mixture(above))
+
+
 def first(reached: npt.NDArray[np.bool_], every: int = 50) -> Floats:
     """Return the number of requests at the first look that reached it; infinity for never."""
     looks = np.where(reached.any(axis=1), reached.argmax(axis=1) + 1.0, np.inf)

@@ -83,6 +83,31 @@ class TestCause:
         assert "no other version to blame" in found.reason
 
 
+class TestRegression:
+    """Scores between 0 and 1: one minus the error over the scale."""
+
+    def test_a_parent_that_errs_less_on_most_rows_is_the_pruning(self) -> None:
+        # Half as large an error on every row: 0.10 better in the mean, of a decay of 0.12.
+        errors = np.random.default_rng(0).uniform(0.1, 0.3, size=200)
+        found = diagnose(1.0 - errors, 1.0 - errors / 2.0, None, decay=0.12)
+        assert found.cause == "pruning"
+        assert found.advantages["pruning"] == pytest.approx(0.10, abs=0.01)
+
+    def test_errors_of_the_same_size_are_the_world(self) -> None:
+        rng = np.random.default_rng(1)
+        champion, parent = (1.0 - rng.uniform(0.1, 0.3, size=200) for _ in range(2))
+        assert diagnose(champion, parent, None, decay=0.12).cause == "world"
+
+    def test_few_large_errors_outweigh_many_tiny_ones(self) -> None:
+        # The parent is worse by 0.01 on 150 rows and better by 0.5 on 50: better by 0.1175 in the
+        # mean. A test that counted rows alone would find it worse.
+        champion = np.array([0.9] * 150 + [0.4] * 50)
+        parent = np.array([0.89] * 150 + [0.9] * 50)
+        found = diagnose(champion, parent, None, decay=0.12)
+        assert found.advantages["pruning"] == pytest.approx(0.1175)
+        assert found.cause == "pruning"
+
+
 class TestUndecided:
     def test_too_few_rows_say_how_many_are_missing(self) -> None:
         found = diagnose(CHAMPION[:45], AS_BAD[:45], None)

@@ -311,6 +311,70 @@ class TestPower:
         assert float(np.median(canaries.first(reached))) == pytest.approx(50.0)
 
 
+class TestRegression:
+    """Outcomes are differences of scores: small numbers, nearly all of them different from 0."""
+
+    def test_candidates_at_the_margin_are_rarely_rolled_back_or_promoted(self) -> None:
+        # Outcomes uniform within 0.3 of the margin of 0.01: their mean is the edge of both nulls.
+        rng = np.random.default_rng(12)
+        outcomes = 0.01 + rng.uniform(-0.3, 0.3, size=(RUNS, 2000))
+        found = canaries.fractional(outcomes, MARGINS)
+        assert (found.rollback >= MARGINS.threshold).any(axis=1).sum() <= MOST_FALSE
+        assert (found.promote >= MARGINS.threshold).any(axis=1).sum() <= MOST_FALSE
+
+    def test_skewed_outcomes_decide_no_more_often_wrongly(self) -> None:
+        # Harm is rare and large, gain common and small: 2% at 0.99 and 98% at -0.01 have the mean
+        # 0.0198 - 0.0098 = 0.01.
+        rng = np.random.default_rng(13)
+        outcomes = np.where(rng.random((RUNS, 2000)) < 0.02, 0.99, -0.01)
+        found = canaries.fractional(outcomes, MARGINS)
+        assert (found.rollback >= MARGINS.threshold).any(axis=1).sum() <= MOST_FALSE
+        assert (found.promote >= MARGINS.threshold).any(axis=1).sum() <= MOST_FALSE
+
+    def test_small_differences_decide_sooner_than_right_and_wrong_of_the_same_mean(self) -> None:
+        # A loss of 3 points on average, which took right and wrong answers 700 pairs above. Within
+        # 0.1 of it the variance is 0.003 instead of 0.04, so the largest bet is best: it grows by
+        # about 0.95 * 0.02 = 0.018 a pair, and log(20) + log(10 bets) = 5.3 takes 290.
+        rng = np.random.default_rng(14)
+        outcomes = 0.03 + rng.uniform(-0.1, 0.1, size=(RUNS, 1000))
+        reached = canaries.fractional(outcomes, MARGINS).rollback >= MARGINS.threshold
+        assert float(np.median(canaries.first(reached))) == pytest.approx(290, abs=50)
+
+    def test_the_simulation_and_the_state_agree(self) -> None:
+        outcomes = np.random.default_rng(15).uniform(-0.3, 0.3, size=(1, 100))
+        simulated = canaries.fractional(outcomes, MARGINS)
+        found = evidence.weigh(PairedState(MARGINS).extend(outcomes[0]))
+        assert found.promote == pytest.approx(simulated.promote[0, -1])
+        assert found.rollback == pytest.approx(simulated.rollback[0, -1])
+
+    def test_an_unlabelled_difference_counts_in_full_until_its_label_comes(self) -> None:
+        # Two answers 0.2 of the scale apart; the truth lies halfway, so the label makes it a tie.
+        waiting, pending = evidence.asked([AskedPair(0.2)], MARGINS)
+        settled, nothing = evidence.asked([AskedPair(0.2, outcome=0.0)], MARGINS)
+        assert evidence.weigh(waiting, pending).promote < evidence.weigh(settled, nothing).promote
+        assert evidence.weigh(waiting, pending).rollback < evidence.weigh(settled, nothing).rollback
+
+
+class TestSlices:
+    def test_several_slices_together_are_rarely_rolled_back_wrongly(self) -> None:
+        # Five slices of one canary, each at the margin and each tested at alpha / 5: the chance
+        # that any of them errs is at most alpha, so the same bound holds for canaries.
+        margins = MARGINS.among(5)
+        rates, delays = canaries.Rates(0.025, 0.015), canaries.Delays(harm=0, other=0)
+        rng = np.random.default_rng(16)
+        found = canaries.asked(rng, rates, delays, (5 * RUNS, 1000))
+        reached = (found.logs(margins).rollback >= margins.threshold).any(axis=1)
+        assert reached.reshape(RUNS, 5).any(axis=1).sum() <= MOST_FALSE
+
+    def test_a_slice_needs_more_evidence_than_the_whole(self) -> None:
+        # log(20 * 5) = 4.6 instead of log(20) = 3.0: the same pairs are no proof for one of five.
+        state = PairedState(MARGINS).extend([1.0] * 9)
+        sliced = PairedState(MARGINS.among(5)).extend([1.0] * 9)
+        assert 3.0 < evidence.weigh(state).rollback < 4.6
+        assert evidence.decide(state).kind == "rollback"
+        assert evidence.decide(sliced).kind == "undecided"
+
+
 class TestBernoulli:
     def test_the_evidence_is_the_mean_likelihood_ratio_over_expected_rates(self) -> None:
         # Odds of the margin are 1/99; bets expect 1.25 times these odds up to those of 25%.
