@@ -91,6 +91,9 @@ class Margins:
     def among(self, slices: int) -> Margins:
         """Return the margins for one of several slices: together they err with at most alpha.
 
+        The bound takes the number of slices as known from the start. While new slices keep
+        appearing, earlier looks used a larger share than the final one.
+
         >>> Margins(alpha=0.05).among(5).alpha
         0.01
         """
