@@ -13,6 +13,7 @@ from prometheus_client import registry
 
 from coppice import errors, runtime
 from service import batcher, recorder
+from tests.support import serving
 
 LIMITS = batcher.Limits(rows=8, queue=4)
 
@@ -23,9 +24,11 @@ class Doubler:
     def __init__(self) -> None:
         self.gate = threading.Event()
         self.gate.set()
+        self.entered = threading.Event()
         self.sizes: list[int] = []
 
     def __call__(self, inputs: batcher.Inputs) -> runtime.Answers:
+        self.entered.set()
         self.gate.wait(30.0)
         values = np.asarray(inputs["x"], dtype=np.float32)
         self.sizes.append(len(values))
@@ -127,7 +130,7 @@ def test_a_request_that_nobody_waits_for_is_not_run() -> None:
     async def steps(made: batcher.Batcher, model: Doubler) -> None:
         model.gate.clear()
         running = made.submit(rows(1.0), 1)
-        await asyncio.sleep(0.05)
+        await serving.until(model.entered.is_set)
         abandoned, wanted = made.submit(rows(9.0), 1), made.submit(rows(2.0), 1)
         abandoned.cancel()
         model.gate.set()

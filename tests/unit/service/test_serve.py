@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import socket
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -20,7 +21,7 @@ def tree(root: Path, port: int, **fields: object) -> settings.Settings:
 
 
 @pytest.fixture
-def taken() -> int:
+def taken() -> Iterator[int]:
     """A port on which somebody listens, as long as the test runs."""
     with socket.socket() as other:
         other.bind(("127.0.0.1", 0))

@@ -42,6 +42,10 @@ class Setting:
         labels = {"role": role, "outcome": outcome}
         return self.metrics.get_sample_value("coppice_shadows_total", labels) or 0.0
 
+    def failed(self) -> bool:
+        failures = self.metrics.get_sample_value
+        return failures("coppice_turn_failures_total", {"loop": "shadow"}) == 1.0
+
     def stored(self) -> list[records.Shadow]:
         return serving.stored(self.log, records.Shadow)
 
@@ -75,9 +79,11 @@ class Gated:
         self.inner = inner
         self.gate = threading.Event()
         self.gate.set()
+        self.entered = threading.Event()
         self.sizes: list[int] = []
 
     def predict(self, inputs: batcher.Inputs) -> runtime.Answers:
+        self.entered.set()
         self.gate.wait(30.0)
         self.sizes.append(len(inputs["x"]))
         return self.inner.predict(inputs)
@@ -144,7 +150,7 @@ def test_copies_that_gathered_run_together_and_get_their_own_rows(tmp_path: Path
 
     async def steps(setting: Setting) -> None:
         setting.shadows.offer(copy("r0", other, UP, YES))
-        await asyncio.sleep(0.05)
+        await serving.until(gated(other).entered.is_set)
         setting.shadows.offer(copy("r1", other, [UP, DOWN], [YES, NO]))
         setting.shadows.offer(copy("r2", other, DOWN, YES))
         gated(other).gate.set()
@@ -165,7 +171,7 @@ def test_copies_beyond_the_queue_are_dropped_and_counted(tmp_path: Path) -> None
 
     async def steps(setting: Setting) -> None:
         setting.shadows.offer(copy("r0", other, UP, YES))
-        await asyncio.sleep(0.05)
+        await serving.until(gated(other).entered.is_set)
         for number in range(5):
             setting.shadows.offer(copy(f"r{number + 1}", other, UP, YES))
         assert setting.counted("dropped") == 3.0
@@ -196,7 +202,7 @@ def test_copies_that_the_version_can_answer_are_not_blamed_for_another(tmp_path:
 
     async def steps(setting: Setting) -> None:
         setting.shadows.offer(copy("r0", other, DOWN, NO))
-        await asyncio.sleep(0.05)
+        await serving.until(gated(other).entered.is_set)
         setting.shadows.offer(copy("r1", other, DOWN, NO))
         setting.shadows.offer(copy("r2", other, UP, YES))
         gated(other).gate.set()
@@ -274,7 +280,7 @@ def test_at_the_end_what_waits_is_dropped_and_counted(tmp_path: Path) -> None:
 
     async def steps(setting: Setting) -> None:
         setting.shadows.offer(copy("r0", other, UP, YES))
-        await asyncio.sleep(0.05)
+        await serving.until(gated(other).entered.is_set)
         setting.shadows.offer(copy("r1", other, UP, YES))
         asyncio.get_running_loop().call_later(0.1, gated(other).gate.set)
         await asyncio.to_thread(setting.shadows.close, 10.0)
@@ -291,10 +297,9 @@ def test_an_unforeseen_error_does_not_end_the_thread(tmp_path: Path) -> None:
 
     async def steps(setting: Setting) -> None:
         setting.shadows.offer(broken)
-        await asyncio.sleep(0.05)
+        await serving.until(setting.failed)
         setting.shadows.offer(copy("r1", other, UP, YES))
         await serving.until(lambda: len(setting.stored()) == 1)
 
     setting, _ = run(steps)
-    failed = setting.metrics.get_sample_value("coppice_turn_failures_total", {"loop": "shadow"})
-    assert failed == 1.0
+    assert setting.failed()
