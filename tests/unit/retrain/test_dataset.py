@@ -2,6 +2,8 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from coppice import project, records, settings
 from coppice.eventlog.memory import MemoryLog
@@ -247,3 +249,46 @@ def test_everything_can_be_read_from_the_log_alone() -> None:
     log.append([records.Event("broken", good.type, "t", 9.0, "b", "m", b"\xc1")])
     found = whole(dataset.from_log(log, REFERENCE, TREE))
     assert found.inputs["x"][:, 0].tolist() == [1.0]
+
+
+@given(sizes=st.lists(st.integers(1, 4), min_size=1, max_size=30))
+def test_every_labelled_row_has_one_place_and_no_request_is_on_both_sides(
+    sizes: list[int],
+) -> None:
+    log = log_of(*(prediction(f"r{at}", float(at), rows=n) for at, n in enumerate(sizes)))
+    found = collect(log, *(feedback(f"r{at}", *[0] * n) for at, n in enumerate(sizes)))
+    learned = set(found.recent.inputs["x"][:, 0].tolist())
+    judged = set(found.held_back.inputs["x"][:, 0].tolist())
+    # Fewer rows than a window, so all are recent.
+    assert found.older.rows == 0
+    assert found.rows == sum(sizes)
+    assert not learned & judged
+
+
+@given(st.lists(st.tuples(st.sampled_from("abcdef"), st.integers(1, 3)), max_size=30))
+def test_the_count_of_kept_rows_is_always_right(arrivals: list[tuple[str, int]]) -> None:
+    kept = dataset.LabelledRequests(limit=6)
+    for request_id, rows in arrivals:
+        kept.add(feedback(request_id, *[0] * rows))
+    assert kept.rows == sum(len(found.labels) for found in kept)
+    assert kept.rows <= 6
+
+
+def test_another_key_divides_requests_another_way() -> None:
+    sides = [
+        [dataset.is_held_back(key, f"r{at}", 0.5) for at in range(64)] for key in ("one", "two")
+    ]
+    assert sides[0] != sides[1]
+
+
+def test_splits_are_put_together_with_the_families_of_both() -> None:
+    first = project.Split(
+        inputs={"x": np.zeros(1)}, targets=np.zeros(1, np.int32), slices={"pen": np.array(["ink"])}
+    )
+    second = project.Split(
+        inputs={"x": np.ones(1)}, targets=np.ones(1, np.int64), slices={"site": np.array(["north"])}
+    )
+    both = dataset.concatenate([first, second])
+    assert both.targets.dtype == np.int32
+    assert both.slices["pen"].tolist() == ["ink", ""]
+    assert both.slices["site"].tolist() == ["", "north"]

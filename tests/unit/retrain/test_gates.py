@@ -1,7 +1,10 @@
 from __future__ import annotations
 
 import msgspec
+import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from coppice import settings
 from retrain import gates
@@ -130,3 +133,46 @@ def test_results_carry_figure_and_threshold_and_travel_through_json() -> None:
     (score, _) = gates.check(evaluation.Evaluation(holdout=table(comparison(20, 2, 400))), RULES)
     assert (score.figure, score.threshold) == (0.045, 0.01)
     assert msgspec.json.decode(msgspec.json.encode(score), type=gates.GateResult) == score
+
+
+def test_a_candidate_exactly_at_the_threshold_is_refused_only_by_chance() -> None:
+    generator = np.random.default_rng(1)
+    # 1,000 holdouts of 400 rows with a true drop of 1 point: 3% lost, 2% gained.
+    draws = generator.multinomial(400, [0.03, 0.02, 0.95], size=1000)
+    refused = sum(
+        "score" in failed(evaluation.Evaluation(holdout=table(comparison(lost, gained, 400))))
+        for lost, gained, _ in draws
+    )
+    # One side of a 95% interval: 25 expected; the standard deviation is sqrt(25 * 0.975) = 4.9.
+    assert refused <= 25 + 4 * 4.9
+
+
+def test_a_candidate_that_loses_five_points_hardly_ever_passes() -> None:
+    generator = np.random.default_rng(2)
+    # 400 rows, 6% lost and 1% gained: 20 net of 28 differing, against 4 allowed.
+    draws = generator.multinomial(400, [0.06, 0.01, 0.93], size=300)
+    passed = sum(
+        failed(evaluation.Evaluation(holdout=table(comparison(lost, gained, 400)))) == []
+        for lost, gained, _ in draws
+    )
+    # The lower end is 5 - 1.96 * 1.3 = 2.4 points on average, 1.1 standard deviations above 1: 13%.
+    assert passed <= 300 * 0.25
+
+
+@given(lost=st.integers(0, 60), gained=st.integers(0, 60), more=st.integers(1, 20))
+def test_losing_more_rows_never_turns_a_refusal_into_a_pass(
+    lost: int, gained: int, more: int
+) -> None:
+    less_harm = failed(evaluation.Evaluation(holdout=table(comparison(lost, gained, 500))))
+    more_harm = failed(evaluation.Evaluation(holdout=table(comparison(lost + more, gained, 500))))
+    assert set(less_harm) <= set(more_harm)
+
+
+@given(allowed=st.floats(0, 0.5), looser=st.floats(0, 0.5))
+def test_a_looser_threshold_never_refuses_what_a_tighter_one_let_pass(
+    allowed: float, looser: float
+) -> None:
+    judged = evaluation.Evaluation(holdout=table(comparison(30, 3, 400)))
+    tight = settings.GateSettings(max_score_drop=min(allowed, looser))
+    loose = settings.GateSettings(max_score_drop=max(allowed, looser))
+    assert set(failed(judged, loose)) <= set(failed(judged, tight))

@@ -2,6 +2,9 @@ from __future__ import annotations
 
 import functools
 
+from hypothesis import given
+from hypothesis import strategies as st
+
 from coppice import records
 from retrain import history
 
@@ -143,3 +146,35 @@ def test_other_records_change_nothing() -> None:
         model="m", version="m:2", scope="candidate", kind="promote", reason="gain"
     )
     assert fold(sealed(measurement), sealed(candidate)) == history.State()
+
+
+FACTS = (
+    verdict(),
+    verdict("healthy", None),
+    retraining("started"),
+    retraining("finished"),
+    retraining("held"),
+    retraining("failed", cause="pruning"),
+    rollout("idle", "m:1"),
+    rollout("canary", "m:1", "m:2"),
+    rollout("watch", "m:2"),
+)
+
+
+@given(st.lists(st.sampled_from(FACTS), max_size=12), st.integers(0, 12))
+def test_a_restarted_process_stands_where_the_old_one_stood(
+    facts: list[records.Record], cut: int
+) -> None:
+    events = [sealed(fact, now=float(at)) for at, fact in enumerate(facts)]
+    old = fold(*events[:cut])
+    went_on = functools.reduce(
+        lambda state, event: history.fold(state, event, records.unseal(event)), events[cut:], old
+    )
+    assert went_on == fold(*events)
+
+
+@given(st.lists(st.sampled_from(FACTS), max_size=12))
+def test_nothing_is_pending_and_being_answered_at_once(facts: list[records.Record]) -> None:
+    state = fold(*(sealed(fact, now=float(at)) for at, fact in enumerate(facts)))
+    assert state.answering is None or state.answering != state.pending
+    assert list(state.starts) == sorted(state.starts)
