@@ -156,13 +156,20 @@ class EvidenceSettings(Section):
     """`asked`: an audit sample of which only disagreements need labels. `natural`: only labelled
     requests count, assuming that being labelled does not depend on the outcome."""
     alpha: float = Field(default=0.05, gt=0, lt=0.5)
-    """Bound on the probability of ever deciding wrongly, for each of the two directions."""
+    """Bound on the probability of ever deciding wrongly: of a wrong promotion, and of a wrong
+    rollback for each of its three reasons (all requests, the slices together, failures)."""
     promote_margin: float = Field(default=0.01, ge=0, lt=0.5)
     """Promote once the loss of mean score is shown to be below this."""
     rollback_margin: float | None = Field(default=None, ge=0, lt=0.5)
     """Roll back once the loss is shown to be above this; default: the promote margin."""
     audit_rate: float = Field(default=1.0, gt=0, le=1)
     """Share of the mirrored requests in the audit sample."""
+    max_pending: int = Field(default=50, ge=1)
+    """Disagreements that may wait for a label; while so many do, no further pair joins the audit
+    sample. So labellers are never asked for more than they can give, and a candidate that differs
+    everywhere is decided on the labels that come instead of drowning in those that do not."""
+    label_patience_seconds: float = Field(default=86_400.0, gt=0)
+    """A label that has not come by then no longer keeps others from being asked for."""
     live_rate: float = Field(default=0.02, ge=0, le=1)
     """Share of all requests whose label is asked for whatever the answers, so that live accuracy is
     known; ten times as many are asked for while the cause of a decay is undecided."""

@@ -124,14 +124,14 @@ def over_pruned(on: stage.Stage) -> Happened:
 def pruning_decays(on: stage.Stage) -> Happened:
     """Promote a candidate that forgot microfilm, then send microfilm."""
     since = len(on.follower.facts)
-    options = ("--amount", "0.6", "--recover-on", "medium=paper", "--production", "--force")
+    options = ("--amount", "0.65", "--recover-on", "medium=paper", "--production", "--force")
     done = on.prune(*options, "--reason", "paper only")
     if done.returncode != 0:
         return f"coppice prune ended with {done.returncode}: {done.stderr[-400:]}", "", False
     forgetful = last(on, records.Candidate)
     promoted(on, forgetful.version, since)
     since = len(on.follower.facts)
-    on.traffic.world = dataclasses.replace(on.traffic.world, film_share=0.5, first=370, last=460)
+    on.traffic.world = dataclasses.replace(on.traffic.world, film_share=0.85, first=370, last=460)
     decay = on.follower.wait(records.Verdict, decayed, since=since, seconds=DETECT_SECONDS)
     decayed_to = on.traffic.accuracy()
     candidate = new_candidate(on, since)

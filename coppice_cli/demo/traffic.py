@@ -37,7 +37,7 @@ class Endpoints:
 class Pace:
     """How fast clients send, and how much truth comes by itself."""
 
-    requests_per_second: float = 120.0
+    requests_per_second: float = 100.0
     clients: int = 4
     natural_labels: float = 0.2
     """Share of the requests whose label arrives unasked."""

@@ -79,6 +79,8 @@ def test_every_default_is_a_promise() -> None:
             "promote_margin": 0.01,
             "rollback_margin": None,
             "audit_rate": 1.0,
+            "max_pending": 50,
+            "label_patience_seconds": 86_400.0,
             "live_rate": 0.02,
             "max_error_rate": 0.01,
         },
