@@ -341,3 +341,55 @@ def test_a_turn_that_raises_is_counted_and_the_next_one_is_taken(house: House) -
         "coppice_retrain_turn_errors_total", {"model": "digits", "error": "EnvironmentProblem"}
     )
     assert counted == 2
+
+
+def test_a_dense_champion_is_its_own_parent_and_is_pruned_as_the_settings_say(
+    house: House,
+) -> None:
+    dense = house.registry.aliases("digits")["parent"]
+    section = settings.PruneSettings(amount=0.4, align=4, finetune_epochs=0)
+    tree = house.tree.model_copy(update={"prune": section})
+    house.write(rollout(dense), decay(dense, "pruning"))
+    house._replace(tree=tree).retrainer().turn()
+    (made,) = house.all(records.Candidate)
+    assert isinstance(made, records.Candidate)
+    assert made.parent == dense
+    found = card.read(house.registry.path(made.version)).recipe
+    assert found is not None
+    # Half of the 0.4 that the settings remove, for this is the first attempt.
+    assert found.amount == pytest.approx(0.2)
+
+
+def test_a_champion_that_the_registry_does_not_know_ends_as_failed(house: House) -> None:
+    house.write(rollout("digits:000000000000"), decay("digits:000000000000"))
+    house.retrainer().turn()
+    assert house.steps() == [("started", "world"), ("failed", "world")]
+
+
+def test_a_verdict_that_arrived_before_the_champion_changed_is_dropped(house: House) -> None:
+    house.write(decay(champion_of(house)), rollout("digits:newer", stage="watch"))
+    retrainer = house.retrainer()
+    retrainer.turn()
+    assert house.steps() == []
+    assert retrainer.state.pending is None
+
+
+def test_a_second_process_reads_the_same_log_and_finds_nothing_left_to_do(house: House) -> None:
+    house.write(decay(champion_of(house), "pruning"))
+    house.retrainer().turn()
+    done = house.steps()
+    restarted = house.retrainer()
+    restarted.turn()
+    assert house.steps() == done
+    assert restarted.state.pending is None
+
+
+def test_what_the_loop_does_shows_in_its_metrics(house: House) -> None:
+    house.write(decay(champion_of(house), "pruning"))
+    retrainer = house.retrainer()
+    retrainer.turn()
+    value = retrainer.recorder.registry.get_sample_value
+    steps = {"model": "digits", "status": "finished", "cause": "pruning"}
+    assert value("coppice_retrain_steps_total", steps) == 1
+    assert value("coppice_retrain_labelled_rows", {"model": "digits"}) == LABELLED
+    assert value("coppice_retrain_phase_share", {"model": "digits", "phase": "pack"}) == 1.0
