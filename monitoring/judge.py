@@ -13,7 +13,7 @@ import numpy as np
 
 from coppice import records, settings
 from coppice.eventlog import base as eventlog_base
-from monitoring import asking, diagnosis, performance, status, verdict, windows
+from monitoring import diagnosis, performance, status, verdict, windows
 from monitoring import state as states
 from monitoring.replay import Replay
 from monitoring.versions import Versions
@@ -69,7 +69,7 @@ class Judge:
             decision=trial.decide(),
             failures=trial.failures,
             slices=trial.decide_slices(),
-            labels_needed=asking.labels_needed(trial.overall.settled(), trial.divergences()),
+            labels_needed=trial.overall.labels_needed(),
         )
         judged = verdict.candidate_verdict(case)
         strata = {

@@ -5,37 +5,17 @@ Pure state over facts of the join. What the counts mean is decided in `monitorin
 
 from __future__ import annotations
 
-import dataclasses
+import math
 from collections.abc import Sequence
 
 import msgspec
 
 from coppice import labels, settings
-from monitoring import answers, evidence, join
+from monitoring import answers, evidence, join, sequences
 
 FEW_ROWS = 20
 """Below so many agreeing rows there is no label rate to compare with. A regression, whose answers
 hardly ever agree, stays there: its labels are asked for everywhere alike."""
-
-
-class Tally(msgspec.Struct):
-    """Settled pairs: a `PairedState`, with the newest outcomes waiting to be folded into it."""
-
-    state: evidence.PairedState
-    ties: int = 0
-    outcomes: list[float] = []
-
-    def settled(self) -> evidence.PairedState:
-        """Return the state with every outcome in it.
-
-        Outcomes are folded in together, because that costs no more than folding in one.
-        """
-        if self.ties:
-            self.state = self.state.extend([0.0] * self.ties, labelled=False)
-        if self.outcomes:
-            self.state = self.state.extend(self.outcomes)
-        self.ties, self.outcomes = 0, []
-        return self.state
 
 
 class Disagreement(msgspec.Struct, frozen=True):
@@ -70,6 +50,9 @@ class Rules(msgspec.Struct, frozen=True):
     max_error_rate: float
     pending_limit: int
     """Most disagreements that wait for a label; while so many do, no pair joins the sample."""
+    patience: float = math.inf
+    """Seconds after which a missing label no longer keeps others out of the sample; its pair
+    still counts, as the worst."""
 
     @classmethod
     def of(cls, tree: settings.Settings) -> Rules:
@@ -86,7 +69,8 @@ class Rules(msgspec.Struct, frozen=True):
             audit_key=tree.serve.routing_key_secret.get_secret_value(),
             audit_rate=chosen.audit_rate,
             max_error_rate=chosen.max_error_rate,
-            pending_limit=tree.monitor.join_limit,
+            pending_limit=chosen.max_pending,
+            patience=chosen.label_patience_seconds,
         )
 
 
@@ -96,9 +80,9 @@ class Trial(msgspec.Struct):
     pair: join.Pair
     since: float
     """Requests seen before this time, seconds since 1970 UTC, belong to an earlier trial."""
-    overall: Tally
+    overall: sequences.PairSequence
     failures: evidence.BernoulliState
-    slices: dict[str, Tally] = {}
+    slices: dict[str, sequences.PairSequence] = {}
     pending: dict[str, Disagreement] = {}
     """By request id, oldest first."""
     agreeing: Stratum = msgspec.field(default_factory=Stratum)
@@ -113,7 +97,7 @@ class Trial(msgspec.Struct):
         return cls(
             pair=pair,
             since=since,
-            overall=Tally(evidence.PairedState(rules.margins)),
+            overall=sequences.PairSequence(evidence.PairedState(rules.margins)),
             failures=failures,
         )
 
@@ -142,13 +126,12 @@ class Trial(msgspec.Struct):
         if waiting is None or len(targets) != len(waiting.divergences):
             return
         del self.pending[request_id]
-        rows = zip(waiting.stable, waiting.candidate, targets, strict=True)
-        outcomes = [
-            scoring.score(stable, target) - scoring.score(candidate, target)
-            for stable, candidate, target in rows
-            if scoring.divergence(stable, candidate) > 0.0
-        ]
-        self._settle(waiting.slices, outcomes)
+        answered = zip(waiting.stable, waiting.candidate, targets, strict=True)
+        for row, (stable, candidate, target) in enumerate(answered):
+            if waiting.divergences[row] > 0.0:
+                outcome = scoring.score(stable, target) - scoring.score(candidate, target)
+                for pairs in self._sequences(waiting.slices):
+                    pairs.settle(_key(request_id, row), outcome)
 
     def representative(self, request_id: str, rules: Rules, *, agrees: bool) -> bool:
         """Say whether a labelled request may stand for the traffic in live accuracy.
@@ -165,30 +148,12 @@ class Trial(msgspec.Struct):
 
     def decide(self) -> evidence.Decision:
         """Say what the evidence over all slices allows."""
-        return evidence.decide(self.overall.settled(), self.divergences())
+        return self.overall.decide()
 
     def decide_slices(self) -> dict[str, evidence.Decision]:
         """Say what the evidence of each slice allows, at alpha over the number of slices."""
-        waiting: dict[str, list[float]] = {}
-        for request in self.pending.values():
-            for name in request.slices:
-                waiting.setdefault(name, []).extend(filter(None, request.divergences))
-        margins = self.overall.state.margins.among(len(self.slices))
-        return {
-            name: evidence.decide(
-                dataclasses.replace(tally.settled(), margins=margins), waiting.get(name, ())
-            )
-            for name, tally in self.slices.items()
-        }
-
-    def divergences(self) -> list[float]:
-        """Return the divergence of each row that waits for a label, oldest first."""
-        return [
-            divergence
-            for request in self.pending.values()
-            for divergence in request.divergences
-            if divergence > 0.0
-        ]
+        margins = self.overall.head.margins.among(len(self.slices))
+        return {name: pairs.decide(margins) for name, pairs in self.slices.items()}
 
     def _count_strata(self, divergences: Sequence[float], *, fresh: bool, labelled: bool) -> None:
         differing = sum(divergence > 0.0 for divergence in divergences)
@@ -205,31 +170,39 @@ class Trial(msgspec.Struct):
             scoring.score(stable, target) - scoring.score(candidate, target)
             for stable, candidate, target in rows
         ]
-        self._settle(fact.slices, outcomes)
+        for pairs in self._sequences(fact.slices):
+            pairs.settle_at_once(outcomes)
 
     def _audit(self, fact: join.Paired, divergences: tuple[float, ...], rules: Rules) -> None:
         if not labels.audited(
             rules.audit_key, self.pair.candidate, fact.request_id, rules.audit_rate
         ):
             return
-        if len(self.pending) >= rules.pending_limit:
+        if self._awaited(fact.seen_at, rules) >= rules.pending_limit:
             # Sound, because it looks at earlier pairs only, never at the one it leaves out.
             self.passed_over += 1
             return
-        ties = sum(divergence == 0.0 for divergence in divergences)
-        for tally in self._tallies(fact.slices):
-            tally.ties += ties
-        if ties < len(divergences):
+        for pairs in self._sequences(fact.slices):
+            pairs.tie(sum(divergence == 0.0 for divergence in divergences))
+            for row, divergence in enumerate(divergences):
+                if divergence > 0.0:
+                    pairs.wait(_key(fact.request_id, row), divergence)
+        if any(divergences):
             self.pending[fact.request_id] = Disagreement(
                 divergences, fact.stable, fact.candidate, fact.slices, fact.seen_at
             )
 
-    def _settle(self, slices: tuple[str, ...], outcomes: list[float]) -> None:
-        for tally in self._tallies(slices):
-            tally.outcomes.extend(outcomes)
+    def _awaited(self, now: float, rules: Rules) -> int:
+        """Return how many disagreements have a label to come that is worth waiting for."""
+        return sum(now - request.seen_at <= rules.patience for request in self.pending.values())
 
-    def _tallies(self, slices: tuple[str, ...]) -> list[Tally]:
+    def _sequences(self, slices: tuple[str, ...]) -> list[sequences.PairSequence]:
         for name in slices:
             if name not in self.slices:
-                self.slices[name] = Tally(evidence.PairedState(self.overall.state.margins))
+                empty = evidence.PairedState(self.overall.head.margins)
+                self.slices[name] = sequences.PairSequence(empty)
         return [self.overall, *(self.slices[name] for name in slices)]
+
+
+def _key(request_id: str, row: int) -> str:
+    return f"{request_id} {row}"

@@ -41,14 +41,14 @@ def test_an_agreeing_pair_is_a_tie_at_once_and_needs_no_label():
     trial = start()
     trial.take(pair(), SCORING, RULES)
     assert counts(trial) == TIE
-    assert (trial.pending, trial.overall.state.labels) == ({}, 0)
+    assert (trial.pending, trial.overall.settled().labels) == ({}, 0)
 
 
 def test_a_disagreeing_pair_waits_for_its_label():
     trial = start()
     trial.take(pair(candidate=(0.0,)), SCORING, RULES)
     assert counts(trial) == (0, 0, 0)
-    assert trial.divergences() == [1.0]
+    assert trial.overall.pending() == [1.0]
 
 
 @pytest.mark.parametrize(("truth", "expected"), [(1.0, HARM), (0.0, GAIN)])
@@ -67,7 +67,7 @@ def test_a_disagreement_on_a_class_that_is_neither_is_a_labelled_tie():
     trial = start()
     trial.take(pair(candidate=(0.0,), targets=(2.0,)), scoring, RULES)
     assert counts(trial) == TIE
-    assert trial.overall.state.labels == 1
+    assert trial.overall.settled().labels == 1
 
 
 def test_a_pair_that_comes_with_its_truth_is_settled_at_once():
@@ -81,7 +81,7 @@ def test_rows_of_one_request_are_separate_outcomes():
     rows = {"stable": (1.0, 1.0, 0.0), "candidate": (1.0, 0.0, 1.0)}
     trial.take(pair(**rows), SCORING, RULES)
     assert counts(trial) == TIE
-    assert trial.divergences() == [1.0, 1.0]
+    assert trial.overall.pending() == [1.0, 1.0]
     trial.take(pair(**rows, targets=(1.0, 1.0, 1.0), fresh=False), SCORING, RULES)
     assert counts(trial) == (1, 1, 1)
 
@@ -130,7 +130,7 @@ def test_naturally_labelled_pairs_count_whether_they_agree_or_not():
     trial.take(pair("a", targets=(1.0,), fresh=False), SCORING, NATURAL)
     trial.take(pair("b", candidate=(0.0,), targets=(1.0,), fresh=False), SCORING, NATURAL)
     assert counts(trial) == (1, 0, 1)
-    assert trial.overall.state.labels == 2
+    assert trial.overall.settled().labels == 2
 
 
 def test_label_rates_of_agreeing_and_disagreeing_pairs_are_kept_apart():
@@ -146,7 +146,7 @@ def test_label_rates_of_agreeing_and_disagreeing_pairs_are_kept_apart():
 def test_a_regression_waits_with_the_distance_of_its_answers():
     trial = start()
     trial.take(pair(stable=(3.0,), candidate=(4.0,)), VALUES, RULES)
-    assert trial.divergences() == [0.5]
+    assert trial.overall.pending() == [0.5]
     # Truth 3: stable scores 1, the candidate 1 - 1/2.
     trial.take(pair(stable=(3.0,), candidate=(4.0,), targets=(3.0,), fresh=False), VALUES, RULES)
     assert trial.overall.settled().total == 0.5
@@ -223,3 +223,13 @@ def test_a_trial_survives_a_checkpoint():
     read = msgspec.msgpack.decode(written, type=trials.Trial)
     assert read == trial
     assert b"key" not in written
+
+
+def test_a_label_that_never_comes_does_not_keep_others_out_of_the_sample_for_good():
+    rules = msgspec.structs.replace(RULES, pending_limit=1, patience=100.0)
+    trial = start(rules)
+    trial.take(pair("lost", candidate=(0.0,), seen_at=20.0), SCORING, rules)
+    trial.take(pair("early", candidate=(0.0,), seen_at=119.0), SCORING, rules)
+    # 121 - 20 > 100 seconds: the first label is no longer waited for, but its pair still counts.
+    trial.take(pair("later", candidate=(0.0,), seen_at=121.0), SCORING, rules)
+    assert list(trial.pending) == ["lost", "later"]
