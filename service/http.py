@@ -5,6 +5,8 @@ Raw ASGI, because every layer between the socket and the engine costs more than 
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import zlib
 from collections.abc import Awaitable, Callable, Mapping, MutableMapping
 from typing import Any, NamedTuple, TypeAlias
@@ -22,6 +24,9 @@ Headers: TypeAlias = Mapping[bytes, bytes]
 
 JSON = (b"content-type", b"application/json")
 BINARY = (b"content-type", b"application/octet-stream")
+
+DISCARD_SECONDS = 0.5
+"""Longest time for which the rest of a body that is too large is read and thrown away."""
 
 _ENCODER = msgspec.json.Encoder()
 
@@ -72,6 +77,8 @@ async def read_body(receive: Receive, headers: Headers, limit: int) -> bytes:
     """
     announced = headers.get(b"content-length", b"0")
     if announced.isdigit() and int(announced[:20]) > limit:
+        if b"expect" not in headers:
+            await _discard(receive, limit)
         raise errors.BodyTooLarge
     parts: list[bytes] = []
     size, more = 0, True
@@ -81,12 +88,31 @@ async def read_body(receive: Receive, headers: Headers, limit: int) -> bytes:
             raise ClientGone
         parts.append(message.get("body", b""))
         size += len(parts[-1])
-        if size > limit:
-            raise errors.BodyTooLarge
         more = message.get("more_body", False)
+        if size > limit:
+            if more:
+                await _discard(receive, limit)
+            raise errors.BodyTooLarge
     body = parts[0] if len(parts) == 1 else b"".join(parts)
     encoding = headers.get(b"content-encoding")
     return body if encoding is None else _decompress(body, encoding, limit)
+
+
+async def _discard(receive: Receive, limit: int) -> None:
+    """Read on for a moment without keeping anything.
+
+    A client that is still sending when the connection closes would lose the refusal with it.
+    """
+    size = 0
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(DISCARD_SECONDS):
+            while size <= limit:
+                message = await receive()
+                if message["type"] == "http.disconnect":
+                    raise ClientGone
+                size += len(message.get("body", b""))
+                if not message.get("more_body", False):
+                    return
 
 
 def _decompress(body: bytes, encoding: bytes, limit: int) -> bytes:

@@ -38,15 +38,34 @@ def test_a_body_at_the_limit_is_taken() -> None:
     assert read(feed(part(b"x" * 10)), {b"content-length": b"10"}) == b"x" * 10
 
 
-def test_a_body_announced_too_large_is_not_read_at_all() -> None:
+def test_a_body_announced_too_large_is_refused_once_it_was_sent() -> None:
     with pytest.raises(errors.BodyTooLarge):
-        read(feed(), {b"content-length": b"11"})
+        read(feed(part(b"x" * 11)), {b"content-length": b"11"})
 
 
-def test_a_body_without_a_length_is_read_no_further_than_the_limit() -> None:
-    # Only two parts are fed: reading a third would fail.
+def test_a_client_that_asks_before_it_sends_is_refused_at_once() -> None:
+    # Nothing is fed: reading would fail.
     with pytest.raises(errors.BodyTooLarge):
-        read(feed(part(b"x" * 6, more=True), part(b"x" * 6, more=True)))
+        read(feed(), {b"content-length": b"11", b"expect": b"100-continue"})
+
+
+def test_a_body_far_too_large_is_not_read_to_its_end() -> None:
+    # The limit is 10, and as much again is thrown away; a fourth part would fail.
+    parts = [part(b"x" * 8, more=True)] * 2 + [part(b"x" * 11, more=True)]
+    with pytest.raises(errors.BodyTooLarge):
+        read(feed(*parts))
+
+
+def test_a_client_that_stops_in_the_middle_of_a_body_too_large_is_refused_all_the_same() -> None:
+    first = [part(b"x" * 11, more=True)]
+
+    async def receive() -> http.Message:
+        if not first:
+            await asyncio.Event().wait()
+        return first.pop()
+
+    with pytest.raises(errors.BodyTooLarge):
+        read(receive)
 
 
 def test_a_client_that_hangs_up_is_no_error() -> None:
