@@ -44,8 +44,8 @@ def prune(
 ) -> None:
     """Train or load the dense parent, prune it, prove it, and register the candidate.
 
-    A refused candidate is registered too, so that it can be looked at, but never rolled out; exit
-    code 4.
+    A refused candidate is kept, so that it can be looked at, but never
+    rolled out; the exit code is then 4.
     """
     from coppice_cli import pruning
 
