@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from coppice_cli import compose, options
+from coppice_cli import compose, console, options
 
 
 def serve(folder: options.Project = options.HERE) -> None:
@@ -34,11 +34,17 @@ def retrain(
     ] = False,
 ) -> None:
     """Answer verdicts of decay with new candidates, within budget and cool-down."""
+    from coppice import telemetry
+    from coppice_cli import narrator
     from retrain import loop
 
     tree = compose.settings_of(folder)
     if not once:
         loop.main(tree)
         return
+    telemetry.configure("retrain")
     with compose.event_log(tree) as log:
+        teller = narrator.Narrator(log, tree.project.name)
         loop.Retrainer(log, compose.registry_of(tree), tree, compose.clock()).turn()
+        for sentence in teller.news() or ["no verdict of decay waits for an answer"]:
+            console.out().print(sentence, markup=False, soft_wrap=True)

@@ -10,7 +10,7 @@ from pathlib import Path
 from packaging.requirements import Requirement
 
 from coppice import settings
-from coppice_cli import doors, guard
+from coppice_cli import doors, guard, supervise
 from coppice_cli.doctor import finding
 from coppice_cli.doctor.finding import Finding
 
@@ -79,6 +79,10 @@ def ports(tree: settings.Settings) -> list[Finding]:
     if len(set(places.values())) < len(places):
         text = f"serve.port and monitor.port are both {tree.serve.port}"
         return [finding.problem("ports", text, "give each its own port")]
+    running = supervise.read_status(tree.home)
+    if running is not None:
+        text = f"in use by `coppice up`, which runs as process {running.pid}"
+        return [finding.ok("ports", text)]
     return [_port(section, host, port) for section, (host, port) in places.items()]
 
 
@@ -87,7 +91,7 @@ def _port(section: str, host: str, port: int) -> Finding:
     if reason is None:
         return finding.ok("ports", f"{section} can listen on {host}:{port}")
     text = f"{section} cannot listen on {host}:{port} ({reason})"
-    remedy = f"fine if Coppice is running; else set {section}.host or {section}.port"
+    remedy = f"fine if it is `coppice {section}`; else set {section}.host or {section}.port"
     return finding.warning("ports", text, remedy)
 
 

@@ -9,7 +9,7 @@ import pytest
 
 import monitoring.loop
 import retrain.loop
-from coppice import errors, settings
+from coppice import errors, records, settings, telemetry
 from tests.support import command_line, pages
 from tests.support.command_line import Call
 
@@ -57,5 +57,34 @@ def test_the_retrainer_runs_with_the_projects_settings(
     assert ran == [tree]
 
 
+@pytest.fixture
+def unconfigured_logs(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Keep loggers, which are remembered for ever, from this test's own streams."""
+    monkeypatch.setattr(telemetry, "configure", lambda _: None)
+
+
+@pytest.mark.usefixtures("unconfigured_logs")
 def test_one_turn_of_the_retrainer_ends_by_itself(call: Call, tree: settings.Settings) -> None:
-    assert call("retrain", "-C", tree.root, "--once").code == 0
+    result = call("retrain", "-C", tree.root, "--once")
+    assert (result.code, result.out) == (0, "no verdict of decay waits for an answer\n")
+
+
+@pytest.mark.usefixtures("unconfigured_logs")
+def test_one_turn_of_the_retrainer_tells_what_it_held_back(
+    call: Call, tree: settings.Settings
+) -> None:
+    champion = records.Rollout(
+        model="tiny", stage="idle", champion="tiny:a", outcome="promoted", reason="the first"
+    )
+    decay = records.Verdict(
+        model="tiny",
+        version="tiny:a",
+        scope="champion",
+        kind="decay",
+        cause="world",
+        reason="81% of 300 labels",
+    )
+    command_line.keep(tree, champion, decay)
+    result = call("retrain", "-C", tree.root, "--once")
+    assert result.code == 0
+    assert "retraining held: " in result.out

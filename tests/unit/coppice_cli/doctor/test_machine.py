@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from coppice_cli.doctor import machine
+from coppice_cli.supervise import lock
 from tests.support import command_line
 
 
@@ -76,6 +77,19 @@ def test_a_taken_port_is_a_warning_because_it_may_be_coppice(tmp_path: Path) -> 
         found = machine.ports(tree)
     assert [each.level for each in found] == ["warning", "ok"]
     assert "serve.port" in found[0].remedy
+
+
+def test_while_coppice_runs_its_ports_are_rightly_taken(tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        taken = server.getsockname()[1]
+        tree = command_line.project(tmp_path, "[serve]", f"port = {taken}")
+        with lock.hold(tree.home):
+            lock.write_status(tree.home, lock.Status(pid=17, started_at=0.0))
+            (found,) = machine.ports(tree)
+    assert (found.level, found.text) == (
+        "ok",
+        "in use by `coppice up`, which runs as process 17",
+    )
 
 
 def test_two_processes_cannot_share_a_port(tmp_path: Path) -> None:
