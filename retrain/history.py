@@ -71,7 +71,10 @@ def fold(state: State, event: records.Event, record: records.Record) -> State:
 def _after_verdict(state: State, found: Pending) -> State:
     if found.verdict.kind == "decay":
         return dataclasses.replace(state, pending=found)
-    if found.verdict.kind == "healthy":
+    pending = state.pending
+    if found.verdict.kind == "healthy" and pending is not None:
+        if found.verdict.version != pending.verdict.version:
+            return state
         # The decay is over, and with it the reason to retrain.
         return dataclasses.replace(state, pending=None)
     return state

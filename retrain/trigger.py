@@ -9,6 +9,10 @@ release      nothing: the control plane goes back to the previous champion
 undecided    nothing: the monitor says how many labels it still needs
 ============ ===================================================================================
 
+A version whose pruning went too far may be gone by the time, because the control plane went back at
+once; what it was cut from is still to be cut, only less. Any other verdict about a version that no
+longer serves is stale.
+
 A decision to *hold* is looked at again whenever the situation changes: when the cool-down ends,
 labels arrive, or a rollout settles.
 """
@@ -119,7 +123,8 @@ def _not_ours(
         return _ignore("cause", "the release is the cause: the rollout goes back, nothing is made")
     if verdict.cause not in ("pruning", "world"):
         return _ignore("cause", "the cause is undecided; the monitor is still asking for labels")
-    if situation.champion is not None and verdict.version != situation.champion:
+    gone = situation.champion is not None and verdict.version != situation.champion
+    if gone and verdict.cause != "pruning":
         reason = f"the verdict is about {verdict.version}, but {situation.champion} serves by now"
         return _ignore("stale", reason)
     return None

@@ -22,10 +22,12 @@ def fold(*events: records.Event) -> history.State:
 
 
 def verdict(
-    kind: records.VerdictKind = "decay", cause: records.Cause | None = "world"
+    kind: records.VerdictKind = "decay",
+    cause: records.Cause | None = "world",
+    version: str = "m:1",
 ) -> records.Verdict:
     return records.Verdict(
-        model="m", version="m:1", scope="champion", kind=kind, cause=cause, reason="said so"
+        model="m", version=version, scope="champion", kind=kind, cause=cause, reason="said so"
     )
 
 
@@ -59,6 +61,13 @@ def test_a_decay_is_pending_until_it_is_answered() -> None:
 def test_the_newest_verdict_counts() -> None:
     second = sealed(verdict(cause="pruning"))
     assert fold(sealed(verdict()), second).pending == (second.id, verdict(cause="pruning"))
+
+
+def test_a_healthy_champion_does_not_answer_for_the_one_that_was_rolled_back() -> None:
+    decayed = sealed(verdict(cause="pruning", version="m:2"))
+    state = fold(decayed, sealed(verdict("healthy", None, version="m:1")))
+    assert state.pending is not None
+    assert state.pending.event_id == decayed.id
 
 
 def test_a_champion_that_is_healthy_again_needs_no_retraining() -> None:

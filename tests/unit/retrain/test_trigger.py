@@ -66,6 +66,11 @@ def test_a_verdict_about_a_version_that_no_longer_serves_is_stale() -> None:
     assert "m:1 serves by now" in decision.reason
 
 
+def test_a_pruning_that_went_too_far_is_answered_also_after_the_version_was_rolled_back() -> None:
+    decision = decide(verdict(cause="pruning", version="m:0"))
+    assert (decision.action, decision.keep_parent) == ("start", True)
+
+
 def test_before_the_first_rollout_event_any_champion_may_decay() -> None:
     assert decide(verdict(), trigger.Situation(labels=200)).action == "start"
 
