@@ -86,16 +86,20 @@ class Judge:
             return None
         window = state.recent.get(reign.version) or windows.Window(state.window_limit)
         scores = [row.score for row in window.recent()]
+        decaying = _decays(reign, state.announced_of("champion", reign.version))
+        if not decaying:
+            self._found = None
         return verdict.champion_verdict(
             verdict.ChampionCase(
                 model=self._settings.project.name,
                 version=reign.version,
                 alarm=reign.alarm(),
+                decaying=decaying,
                 score=performance.live_score(scores),
                 min_labels=self._settings.decay.min_labels,
                 looks=reign.drift.looks,
                 sustained=self._settings.drift.sustained,
-                diagnosis=self._diagnosis(reign, window, state.route),
+                diagnosis=self._diagnosis(reign, window, state.route) if decaying else None,
                 previous=state.route.previous,
                 label_coverage=min(1.0, reign.labelled / max(reign.answered, 1)),
             )
@@ -103,10 +107,7 @@ class Judge:
 
     def _diagnosis(
         self, reign: states.Reign, window: windows.Window, route: states.Route
-    ) -> diagnosis.Diagnosis | None:
-        if not reign.alarm().fired:
-            self._found = None
-            return None
+    ) -> diagnosis.Diagnosis:
         before = self._found if self._found and self._found.version == reign.version else None
         if before is not None and reign.labelled < before.again_at:
             return before.diagnosis
@@ -140,6 +141,13 @@ class Judge:
             alpha=chosen.alpha,
             min_labels=chosen.min_labels,
         )
+
+
+def _decays(reign: states.Reign, announced: records.Verdict | None) -> bool:
+    """Say whether the alarm is on, or was announced to be and has not subsided since."""
+    alarm = reign.alarm()
+    was_on = announced is not None and announced.kind == "decay"
+    return alarm.fired or (was_on and not alarm.subsided)
 
 
 def is_open(judged: status.Judged) -> bool:

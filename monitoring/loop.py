@@ -220,8 +220,11 @@ class Monitor:
         _log.info("verdict", scope=verdict.scope, kind=verdict.kind, reason=verdict.reason)
 
     def _is_news(self, verdict: records.Verdict, before: records.Verdict | None) -> bool:
-        if before is None or _gist(verdict) != _gist(before):
+        if before is None or verdict.kind != before.kind:
             return True
+        if (verdict.cause, verdict.against) != (before.cause, before.against):
+            # A cause that was found stands until another one is.
+            return verdict.cause != "undecided"
         # Whoever answers a decay or a rollback must not be asked to do it twice.
         if verdict.kind in {"decay", "rollback"}:
             return False
@@ -243,10 +246,6 @@ class Monitor:
             return False
         self._done_at[what] = now
         return True
-
-
-def _gist(verdict: records.Verdict) -> tuple[object, ...]:
-    return (verdict.kind, verdict.cause, verdict.against)
 
 
 def main(settings: settings_tree.Settings) -> None:

@@ -240,5 +240,14 @@ class ECusum:
         return self.log_evidence >= math.log(self.threshold)
 
     @property
+    def subsided(self) -> bool:
+        """Whether an alarm that was on may be called off: it fell well below the threshold.
+
+        Between here and the threshold an alarm stays as it was, so that one good score among bad
+        ones does not call it off.
+        """
+        return self.log_evidence < math.log(self.threshold) - HEADROOM
+
+    @property
     def _ceiling(self) -> float:
         return math.log(self.threshold * len(bets.SHARES)) + HEADROOM

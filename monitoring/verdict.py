@@ -144,6 +144,8 @@ class ChampionCase:
     model: str
     version: str
     alarm: performance.ECusum
+    decaying: bool = False
+    """Whether its alarm was on already and has not subsided since."""
     score: performance.LiveScore | None
     """In the window of the most recent labels."""
     min_labels: int
@@ -174,7 +176,7 @@ def sustained(alarms: Sequence[bool | None], needed: int) -> bool:
 
 def champion_verdict(case: ChampionCase) -> records.Verdict:
     """Judge a champion: `decay`, `drift`, `undecided` or `healthy`."""
-    if case.alarm.fired:
+    if case.alarm.fired or case.decaying:
         return _decay(case)
     if sustained([look.alarmed for look in case.looks], case.sustained):
         last = next(look for look in reversed(case.looks) if look.alarmed is not None)

@@ -176,6 +176,30 @@ def test_a_cause_that_was_found_is_not_given_up_for_want_of_newer_inputs(world, 
     assert world.verdicts("champion")[-1].cause == "pruning"
 
 
+def test_a_cause_that_was_found_stands_after_a_restart_that_cannot_find_it(world, champion):
+    pruned = world.version(1.0, 1.0, 0.0, 0.0, parent=champion)
+    world.rollout(pruned)
+    world.serve(100, pruned)
+    world.settle(world.monitor())
+    world.serve(300, pruned, inputs={})
+    world.settle(world.monitor())
+    decays = [verdict for verdict in world.verdicts("champion") if verdict.kind == "decay"]
+    assert [verdict.cause for verdict in decays] == ["pruning"]
+
+
+def test_a_few_good_answers_do_not_call_off_an_alarm(world, champion):
+    pruned = world.version(1.0, 1.0, 0.0, 0.0, parent=champion)
+    world.rollout(pruned)
+    monitor = world.monitor()
+    world.serve(60, pruned)
+    world.settle(monitor)
+    world.truth = world.truth * [1.0, 1.0, 0.0, 0.0]
+    for _ in range(5):
+        world.serve(2, pruned)
+        world.settle(monitor)
+    assert world.verdicts("champion")[-1].kind == "decay"
+
+
 def test_an_open_diagnosis_is_tried_again_as_labels_come(world, champion):
     pruned = world.version(1.0, 1.0, 0.0, 0.0, parent=champion)
     world.rollout(pruned)

@@ -194,3 +194,23 @@ class TestECusum:
         plain = {"accepted": 0.95, "tolerance": 0.05, "threshold": 1e4}
         with pytest.raises(ValueError, match="need 0 <= accepted <= 1"):
             ECusum(**{**plain, **changes})
+
+
+class TestSubsiding:
+    def test_an_alarm_has_not_subsided_where_one_good_score_takes_it_below_the_threshold(
+        self,
+    ) -> None:
+        alarm = ECusum(accepted=0.95, tolerance=0.05, threshold=1e4)
+        while not alarm.fired:
+            alarm = alarm.add(0.0)
+        while alarm.fired:
+            alarm = alarm.add(1.0)
+        assert not alarm.subsided
+
+    def test_even_the_longest_alarm_has_subsided_after_some_hundred_good_scores(self) -> None:
+        alarm = ECusum(accepted=0.95, tolerance=0.05, threshold=1e4).extend([0.0] * 200)
+        # The smallest bet, 0.02 / 0.1 = 0.2, is the slowest: from its ceiling log(1e4 * 10) + 3
+        # each good score takes off -log(1 - 0.2 * 0.1) = 0.02, and below log(1e4) - 3 it counts
+        # with one tenth in the mean: (14.5 - 6.2 - 2.3) / 0.02 = 300 scores.
+        assert not alarm.extend([1.0] * 250).subsided
+        assert alarm.extend([1.0] * 320).subsided

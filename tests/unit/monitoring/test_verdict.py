@@ -242,3 +242,8 @@ class TestSustained:
     def test_a_window_that_could_not_be_compared_neither_alarms_nor_clears(self) -> None:
         assert verdict.sustained([True, None, True], 2)
         assert not verdict.sustained([True, None, None], 2)
+
+
+def test_a_decay_stands_until_its_alarm_has_subsided() -> None:
+    assert watch(alarm=STEADY, decaying=True).kind == "decay"
+    assert watch(alarm=STEADY, decaying=False).kind == "healthy"
