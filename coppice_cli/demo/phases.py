@@ -91,11 +91,11 @@ def world_shifts(on: stage.Stage) -> Happened:
     decayed_to = on.traffic.accuracy()
     candidate = new_candidate(on, since)
     on.traffic.world = dataclasses.replace(on.traffic.world, first=180, last=370)
-    promoted(on, candidate.version, since)
+    promoted(on, candidate)
     answered(on, SETTLE_REQUESTS)
     now = on.traffic.accuracy(SETTLE_REQUESTS)
     happened = f"cause {decay.cause}; {before:.0%} fell to {decayed_to:.0%}, restored to {now:.0%}"
-    evidence = f"{decay.reason} {figures(candidate)}"
+    evidence = f"{decay.reason} Then {figures(candidate)}"
     restored = now > ACCEPTABLE and now > decayed_to
     return happened, evidence, decay.cause == "world" and restored
 
@@ -118,25 +118,24 @@ def over_pruned(on: stage.Stage) -> Happened:
     reached = sum(answer.version == candidate.version for answer in on.traffic.timeline)
     happened = f"rolled back in shadow; {reached} clients ever saw its answers"
     holds = candidate.status == "forced" and reached == 0 and ended.champion == champion
-    return happened, f"gates: {'; '.join(candidate.refusals)}. {counted(verdict)}", holds
+    return happened, f"{refused_by(candidate)}; then {counted(verdict)}", holds
 
 
 def pruning_decays(on: stage.Stage) -> Happened:
     """Promote a candidate that forgot microfilm, then send microfilm."""
-    since = len(on.follower.facts)
     options = ("--amount", "0.65", "--recover-on", "medium=paper", "--production", "--force")
     done = on.prune(*options, "--reason", "paper only")
     if done.returncode != 0:
         return f"coppice prune ended with {done.returncode}: {done.stderr[-400:]}", "", False
     forgetful = last(on, records.Candidate)
-    promoted(on, forgetful.version, since)
+    promoted(on, forgetful)
     since = len(on.follower.facts)
     on.traffic.world = dataclasses.replace(on.traffic.world, film_share=0.85, first=370, last=460)
     decay = on.follower.wait(records.Verdict, decayed, since=since, seconds=DETECT_SECONDS)
     decayed_to = on.traffic.accuracy()
     candidate = new_candidate(on, since)
     on.traffic.world = dataclasses.replace(on.traffic.world, first=460, last=557)
-    promoted(on, candidate.version, since)
+    promoted(on, candidate)
     answered(on, SETTLE_REQUESTS)
     now = on.traffic.accuracy(SETTLE_REQUESTS)
     old, new = (amount(on, version) for version in (forgetful.version, candidate.version))
@@ -145,7 +144,8 @@ def pruning_decays(on: stage.Stage) -> Happened:
         f"{new:.0%} instead of {old:.0%}"
     )
     holds = decay.cause == "pruning" and new < old and now > max(ACCEPTABLE, decayed_to)
-    return happened, f"{decay.reason} {figures(candidate)}", holds
+    evidence = f"{decay.reason} Forced, {refused_by(forgetful)}. Then {figures(candidate)}"
+    return happened, evidence, holds
 
 
 STORY = (
@@ -212,19 +212,17 @@ def new_candidate(on: stage.Stage, since: int) -> records.Candidate:
     return candidate
 
 
-def promoted(on: stage.Stage, version: str, since: int) -> records.Rollout:
-    """Wait until a version is champion, or the rollout ended otherwise."""
+def promoted(on: stage.Stage, candidate: records.Candidate) -> records.Rollout:
+    """Wait until a candidate is champion, or its rollout ended otherwise."""
+    made = next(at for at, fact in enumerate(on.follower.facts) if fact.record == candidate)
     step = on.follower.wait(
         records.Rollout,
-        lambda step: (
-            (step.outcome == "promoted" and step.champion == version)
-            or step.outcome == "rolled-back"
-        ),
-        since=since,
+        lambda step: step.outcome in {"promoted", "rolled-back"},
+        since=made,
         seconds=ROLLOUT_SECONDS,
     )
-    if step.outcome != "promoted":
-        message = f"{version} was rolled back: {step.reason}"
+    if step.champion != candidate.version:
+        message = f"{candidate.version} was rolled back: {step.reason}"
         raise errors.RolloutError(message)
     return step
 
@@ -248,14 +246,28 @@ def verdict_on(on: stage.Stage, version: str, kind: str) -> records.Verdict:
 
 
 def counted(verdict: records.Verdict) -> str:
-    """Put a verdict's counts into words."""
-    counts = ", ".join(f"{name} {count:,}" for name, count in sorted(verdict.counts.items()))
-    return f"{verdict.reason} ({counts})"
+    """Say how many requests and labels a verdict on a candidate took."""
+    counts = verdict.counts
+    pairs = counts["harm"] + counts["gain"] + counts["tie"] + counts["pending"]
+    return f"{pairs:,} requests seen by both versions, {counts['labels']:,} labels"
+
+
+def refused_by(candidate: records.Candidate) -> str:
+    """Say how many gates refused a candidate, and name the first."""
+    if not candidate.refusals:
+        return "passed every gate"
+    first = candidate.refusals[0].partition(":")[0]
+    return f"refused by {len(candidate.refusals)} gates, first {first}"
 
 
 def figures(candidate: records.Candidate) -> str:
     """Put a candidate's figures into words."""
-    return ", ".join(f"{name} {value:.3g}" for name, value in candidate.figures.items())
+    found = candidate.figures
+    return (
+        f"holdout {found['candidate_score']:.1%}, dense parent {found['parent_score']:.1%}, "
+        f"null control {found['null_score']:.1%}; {found['latency_gain']:.1f} times as fast, "
+        f"{found['macs_ratio']:.1f} times fewer MACs"
+    )
 
 
 def amount(on: stage.Stage, version: str) -> float:

@@ -77,23 +77,28 @@ class Screen:
     def summary(self, outcomes: Sequence[Outcome]) -> None:
         """Print the closing table."""
         shown = table.Table(title="What happened", show_lines=True)
-        for heading in ("phase", "expected", "happened", "evidence"):
-            shown.add_column(heading, overflow="fold")
-        for heading in ("requests", "labels", "seconds"):
+        shown.add_column("phase", max_width=16)
+        shown.add_column("what happened (expected)")
+        for heading in ("requests", "labels", "s"):
             shown.add_column(heading, justify="right")
         shown.add_column("holds")
         for outcome in outcomes:
+            told = text.Text(outcome.happened)
+            told.append(f"\n({outcome.expected})", style="dim")
             shown.add_row(
                 outcome.name,
-                outcome.expected,
-                outcome.happened,
-                outcome.evidence,
+                told,
                 f"{outcome.requests:,}",
                 f"{outcome.labels:,}",
                 f"{outcome.seconds:.0f}",
                 "[green]yes[/]" if outcome.holds else "[red]NO[/]",
             )
         self._terminal.print(shown)
+        self._terminal.print("\n[bold]On what evidence[/]")
+        for outcome in outcomes:
+            line = text.Text(f"{outcome.name}: ", style="bold")
+            line.append(outcome.evidence or "none", style="not bold")
+            self._terminal.print(line)
 
 
 def describe(record: records.Record) -> tuple[str, str]:
