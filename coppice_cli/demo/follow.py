@@ -29,7 +29,6 @@ class Follower:
         self, log: base.EventLog, clock: clock.Clock, show: Callable[[Fact], None]
     ) -> None:
         self.facts: list[Fact] = []
-        self.evidence: list[tuple[float, records.Measurement]] = []
         self._log = log
         self._clock = clock
         self._show = show
@@ -44,10 +43,6 @@ class Follower:
 
     def _take(self, event: records.Event) -> None:
         kind = records.TYPES.get(event.type)
-        if kind is records.Measurement:
-            measurement = records.unseal(event)
-            if isinstance(measurement, records.Measurement):
-                self.evidence.append((event.time, measurement))
         if kind is None or kind in QUIET:
             return
         fact = Fact(at=event.time, record=records.unseal(event))

@@ -13,6 +13,7 @@ from coppice_cli.demo import follow, screen, traffic, world
 
 COLOURS = ("#2a6f97", "#c1553b", "#5b8c3a", "#8e5ea2", "#b58900", "#3c3c3c")
 BINS = 120
+DECISIVE = ("promote", "rollback")
 
 
 def draw(paint: Callable[[Any], None], *, width: float = 9.0, height: float = 3.0) -> str:
@@ -105,31 +106,25 @@ def scans(pixels: world.Pixels) -> str:
     return draw(paint, height=3.0)
 
 
-def evidence(measurements: Sequence[tuple[float, records.Measurement]], start: float) -> str:
-    """Draw the evidence for promoting and for rolling back each candidate, as logarithms."""
-    names = {"evidence.promote": "-", "evidence.rollback": "--"}
-    versions = list(dict.fromkeys(m.version for _, m in measurements if m.name in names))
+def evidence(facts: Sequence[follow.Fact]) -> str:
+    """Draw the evidence on which each candidate was decided, as natural logarithms."""
+    decided = {
+        fact.record.version: fact.record
+        for fact in facts
+        if isinstance(fact.record, records.Verdict) and fact.record.kind in DECISIVE
+    }
+    names = [f"{screen.short(version)}: {verdict.kind}" for version, verdict in decided.items()]
 
     def paint(canvas: Any) -> None:
         axes = canvas.subplots()
-        for number, version in enumerate(versions):
-            for name, style in names.items():
-                points = [
-                    (at - start, m.value)
-                    for at, m in measurements
-                    if m.version == version and m.name == name and m.slice == "all"
-                ]
-                label = f"{screen.short(version)} {name.removeprefix('evidence.')}"
-                axes.plot(
-                    *np.array(points or [(np.nan, np.nan)]).T,
-                    style,
-                    color=COLOURS[number % len(COLOURS)],
-                    label=label,
-                )
-        axes.axhline(np.log(20), color="#888", linewidth=0.8)
-        axes.set(xlabel="seconds since the start", ylabel="log evidence", ylim=(-12, 12))
-        if versions:
-            axes.legend(fontsize=7, ncols=2)
+        rows = np.arange(len(names))
+        for offset, side, colour in ((-0.2, "promote", COLOURS[2]), (0.2, "rollback", COLOURS[1])):
+            logs = [verdict.evidence[side] for verdict in decided.values()]
+            axes.barh(rows + offset, logs, height=0.36, color=colour, label=f"to {side}")
+        axes.axvline(np.log(20), color="#888", linewidth=0.8)
+        axes.set(yticks=rows, yticklabels=names, xlabel="log evidence")
+        axes.invert_yaxis()
+        axes.legend(fontsize=8)
         axes.spines[["top", "right"]].set_visible(False)
 
-    return draw(paint, height=3.2)
+    return draw(paint, height=1.2 + 0.5 * len(names))

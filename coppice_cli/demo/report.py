@@ -48,8 +48,8 @@ def _pictures(on: stage.Stage, start: float) -> dict[str, str]:
     return {
         "Right answers, as the clients saw them": pictures.accuracy(answers, facts, start),
         "Which version answered": pictures.lanes(answers, start),
-        "Evidence for and against each candidate (grey line: enough to act)": pictures.evidence(
-            on.follower.evidence, start
+        "Evidence on which each candidate was decided (grey line: enough to act)": (
+            pictures.evidence(facts)
         ),
         "The same digits in every world": pictures.scans(on.traffic.scans),
     }

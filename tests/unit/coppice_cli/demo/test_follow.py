@@ -52,15 +52,6 @@ def test_traffic_is_read_over_in_silence(
     assert shown == []
 
 
-def test_measurements_are_kept_for_the_pictures(
-    log: memory.MemoryLog, follower: follow.Follower
-) -> None:
-    measured = records.Measurement(model="digits", version="digits:a", name="accuracy", value=0.9)
-    log.append([event(measured)])
-    follower.catch_up()
-    assert follower.evidence == [(1.0, measured)]
-
-
 def test_waiting_returns_the_first_decision_that_meets_the_condition(
     log: memory.MemoryLog, follower: follow.Follower
 ) -> None:

@@ -64,19 +64,28 @@ def test_the_lanes_are_drawn_for_every_version_that_answered() -> None:
     assert elements(two) > elements(one)
 
 
-def test_evidence_is_drawn_for_each_candidate() -> None:
-    points = [
-        (
-            100.0 + second,
-            records.Measurement(
-                model="digits", version="digits:b", name="evidence.promote", value=second / 10
-            ),
-        )
-        for second in range(10)
-    ]
-    none = pictures.evidence([], start=100.0)
-    some = pictures.evidence(points, start=100.0)
-    assert elements(some) > elements(none)
+def decision(version: str, kind: records.VerdictKind) -> follow.Fact:
+    verdict = records.Verdict(
+        model="digits",
+        version=version,
+        scope="candidate",
+        kind=kind,
+        reason="so",
+        evidence={"promote": 3.5, "rollback": -2.0},
+    )
+    return follow.Fact(at=110.0, record=verdict)
+
+
+def test_evidence_is_drawn_for_each_candidate_that_was_decided() -> None:
+    one = pictures.evidence([decision("digits:a", "promote")])
+    two = pictures.evidence([decision("digits:a", "promote"), decision("digits:b", "rollback")])
+    assert elements(two) > elements(one)
+
+
+def test_an_undecided_candidate_has_no_evidence_to_draw_yet() -> None:
+    one = pictures.evidence([decision("digits:a", "promote")])
+    same = pictures.evidence([decision("digits:a", "promote"), decision("digits:b", "undecided")])
+    assert elements(same) == elements(one)
 
 
 def test_scans_are_drawn_in_the_three_worlds() -> None:
