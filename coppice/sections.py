@@ -7,10 +7,28 @@ embedded: nothing leaves the machine until a field says so.
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Literal, Self
+from typing import Literal, Self, TypeAlias, get_args
 
 import pydantic
 from pydantic import Field
+
+
+SectionName: TypeAlias = Literal[
+    "metrics",
+    "slices",
+    "fairness",
+    "exemplars",
+    "ablation",
+    "attribution",
+    "robustness",
+    "privacy",
+    "data",
+    "labels",
+    "provenance",
+    "poisoning",
+    "cost",
+]
+"""The deeper measurements of a candidate, in the order in which they are made."""
 
 
 class Section(pydantic.BaseModel):
@@ -103,6 +121,39 @@ class GateSettings(Section):
     """Lowest mean score on the holdout, whatever the parent does."""
     confidence: float = Field(default=0.95, gt=0.5, lt=1)
     """Level of the paired intervals that a drop must exceed to be refused."""
+    max_robustness_drop: float = Field(default=0.05, ge=0, le=1)
+    """Largest loss of mean score against the dense parent under the attack or corruption where
+    the pruning costs most, beyond what chance explains."""
+    max_membership_auc_rise: float = Field(default=0.05, ge=0, le=1)
+    """Largest rise over the dense parent of how well training rows can be told from others by
+    their loss (area under the curve), beyond what chance explains."""
+    max_fairness_gap_rise: float = Field(default=0.05, ge=0, le=1)
+    """Largest widening, against the dense parent, of the gap in score between the groups of a
+    declared sensitive column, beyond what chance explains."""
+    max_label_issue_share: float = Field(default=0.1, ge=0, le=1)
+    """Largest estimated share of wrongly labelled training rows."""
+    max_leaked_share: float = Field(default=0.01, ge=0, le=1)
+    """Largest share of holdout rows that are in the training split too; above it the holdout is too
+    kind to be trusted."""
+    min_independent_label_share: float = Field(default=0.2, ge=0, le=1)
+    """Least share of the labelled production rows whose annotator had not seen the prediction;
+    below it a model would be trained on its own answers."""
+    require: tuple[SectionName, ...] = ()
+    """Sections of `[inspect]` that must be measured; one that is not is refused, where otherwise
+    its gates are only listed as not judged."""
+
+
+class InspectSettings(Section):
+    """The deeper measurements of a candidate, made before its gates judge."""
+
+    sections: tuple[SectionName, ...] = get_args(SectionName)
+    """What is measured, by default everything; an empty list measures nothing beyond scores,
+    slices and latency."""
+    skip: tuple[SectionName, ...] = ()
+    """Sections to leave out, for those who want all but a few."""
+    budget_seconds: float = Field(default=300.0, gt=0)
+    """No section begins later than this; those that then remain are `not measured`. A section that
+    runs is never cut off."""
 
 
 class ServeSettings(Section):

@@ -27,6 +27,7 @@ from coppice.sections import (
     EventSettings,
     EvidenceSettings,
     GateSettings,
+    InspectSettings,
     MonitorSettings,
     ProjectSettings,
     PruneSettings,
@@ -45,6 +46,7 @@ __all__ = [
     "EventSettings",
     "EvidenceSettings",
     "GateSettings",
+    "InspectSettings",
     "MonitorSettings",
     "ProjectSettings",
     "PruneSettings",
@@ -81,6 +83,7 @@ class Settings(BaseSettings):
     train: TrainSettings = TrainSettings()
     prune: PruneSettings = PruneSettings()
     gates: GateSettings = GateSettings()
+    inspect: InspectSettings = InspectSettings()
     serve: ServeSettings = ServeSettings()
     events: EventSettings = EventSettings()
     evidence: EvidenceSettings = EvidenceSettings()
