@@ -83,6 +83,7 @@ class Trial(msgspec.Struct):
     overall: sequences.PairSequence
     failures: evidence.BernoulliState
     slices: dict[str, sequences.PairSequence] = {}
+    """In the order in which they appeared: the place of a slice decides its share of alpha."""
     pending: dict[str, Disagreement] = {}
     """By request id, oldest first."""
     agreeing: Stratum = msgspec.field(default_factory=Stratum)
@@ -151,9 +152,15 @@ class Trial(msgspec.Struct):
         return self.overall.decide()
 
     def decide_slices(self) -> dict[str, evidence.Decision]:
-        """Say what the evidence of each slice allows, at alpha over the number of slices."""
-        margins = self.overall.head.margins.among(len(self.slices))
-        return {name: pairs.decide(margins) for name, pairs in self.slices.items()}
+        """Say what the evidence of each slice allows, at the share of alpha of its place.
+
+        The places are those in which the slices appeared in this trial; a slice keeps its own.
+        """
+        margins = self.overall.head.margins
+        return {
+            name: pairs.decide(margins.at_place(place))
+            for place, (name, pairs) in enumerate(self.slices.items(), start=1)
+        }
 
     def _count_strata(self, divergences: Sequence[float], *, fresh: bool, labelled: bool) -> None:
         differing = sum(divergence > 0.0 for divergence in divergences)

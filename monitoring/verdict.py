@@ -30,7 +30,7 @@ class CandidateCase:
     failures: evidence.BernoulliState
     """Of the requests that the candidate was given, mirrored ones too."""
     slices: Mapping[str, evidence.Decision] = field(default_factory=dict)
-    """By slice, each decided with `Margins.among(number of slices)`."""
+    """By slice, each decided with `Margins.at_place` of its place among them."""
     labels_needed: int | None = None
     """From `monitoring.asking.labels_needed`."""
 

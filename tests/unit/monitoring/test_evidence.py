@@ -144,11 +144,13 @@ class TestMargins:
         with pytest.raises(ValueError, match="need 0 <= rollback <= promote"):
             Margins(**changes)
 
-    def test_slices_share_alpha(self) -> None:
-        assert Margins(alpha=0.05).among(4).alpha == pytest.approx(0.0125)
+    def test_a_slice_gets_the_share_of_alpha_of_its_place(self) -> None:
+        assert Margins(alpha=0.05).at_place(4).alpha == pytest.approx(0.05 / 20)
 
-    def test_no_slices_leave_alpha_as_it_is(self) -> None:
-        assert Margins(alpha=0.05).among(0).alpha == pytest.approx(0.05)
+    def test_the_shares_of_any_number_of_slices_stay_within_alpha(self) -> None:
+        # The sum of 1 / (k (k + 1)) up to n is 1 - 1 / (n + 1).
+        shares = [Margins(alpha=0.05).at_place(place).alpha for place in range(1, 1000)]
+        assert sum(shares) == pytest.approx(0.05 * 0.999)
 
 
 class TestAskedLabels:
@@ -356,21 +358,22 @@ class TestRegression:
 
 
 class TestSlices:
-    def test_several_slices_together_are_rarely_rolled_back_wrongly(self) -> None:
-        # Five slices of one canary, each at the margin and each tested at alpha / 5: the chance
-        # that any of them errs is at most alpha, so the same bound holds for canaries.
-        margins = MARGINS.among(5)
+    def test_slices_that_appear_one_after_another_are_rarely_rolled_back_wrongly(self) -> None:
+        # Five slices of one canary at the margin, each at the share of its place, wherever it is
+        # looked at and whenever it appeared: the chance that any errs is at most alpha.
+        thresholds = np.array([MARGINS.at_place(place).threshold for place in range(1, 6)])
         rates, delays = canaries.Rates(0.025, 0.015), canaries.Delays(harm=0, other=0)
         rng = np.random.default_rng(16)
         found = canaries.asked(rng, rates, delays, (5 * RUNS, 1000))
-        reached = (found.logs(margins).rollback >= margins.threshold).any(axis=1)
-        assert reached.reshape(RUNS, 5).any(axis=1).sum() <= MOST_FALSE
+        logs = found.logs(MARGINS).rollback.reshape(RUNS, 5, -1)
+        reached = (logs >= thresholds[:, np.newaxis]).any(axis=2)
+        assert reached.any(axis=1).sum() <= MOST_FALSE
 
     def test_a_slice_needs_more_evidence_than_the_whole(self) -> None:
-        # log(20 * 5) = 4.6 instead of log(20) = 3.0: the same pairs are no proof for one of five.
+        # log(20 * 6) = 4.8 instead of log(20) = 3.0: the same pairs are no proof for the second.
         state = PairedState(MARGINS).extend([1.0] * 9)
-        sliced = PairedState(MARGINS.among(5)).extend([1.0] * 9)
-        assert 3.0 < evidence.weigh(state).rollback < 4.6
+        sliced = PairedState(MARGINS.at_place(2)).extend([1.0] * 9)
+        assert 3.0 < evidence.weigh(state).rollback < 4.8
         assert evidence.decide(state).kind == "rollback"
         assert evidence.decide(sliced).kind == "undecided"
 

@@ -160,8 +160,26 @@ def test_slices_are_decided_apart_at_their_share_of_alpha():
         trial.take(pair(f"lead-{number}", slices=("pen=lead",)), SCORING, RULES)
     decided = trial.decide_slices()
     assert (decided["pen=ink"].kind, decided["pen=lead"].kind) == ("rollback", "undecided")
-    # Two slices share alpha = 0.05, and each acts at log(2 / 0.05).
-    assert decided["pen=lead"].threshold == pytest.approx(3.688879)
+    # In order of appearance they act at log(1 * 2 / 0.05) and log(2 * 3 / 0.05).
+    assert decided["pen=ink"].threshold == pytest.approx(3.688879)
+    assert decided["pen=lead"].threshold == pytest.approx(4.787492)
+
+
+def test_a_slice_that_appears_late_leaves_the_threshold_of_the_earlier_ones_as_it_was():
+    trial = start()
+    trial.take(pair("a", slices=("pen=ink",)), SCORING, RULES)
+    before = trial.decide_slices()["pen=ink"].threshold
+    trial.take(pair("b", slices=("pen=lead",)), SCORING, RULES)
+    trial.take(pair("c", slices=("pen=chalk",)), SCORING, RULES)
+    assert trial.decide_slices()["pen=ink"].threshold == before
+
+
+def test_a_restart_in_between_leaves_every_slice_its_place():
+    trial = start()
+    for name in ("pen=lead", "pen=ink", "pen=chalk"):
+        trial.take(pair(name, slices=(name,)), SCORING, RULES)
+    read = msgspec.msgpack.decode(msgspec.msgpack.encode(trial), type=trials.Trial)
+    assert read.decide_slices() == trial.decide_slices()
 
 
 def test_a_pending_disagreement_weighs_on_its_slices_too():
