@@ -12,7 +12,6 @@ from typing import Literal, Self, TypeAlias, get_args
 import pydantic
 from pydantic import Field
 
-
 SectionName: TypeAlias = Literal[
     "metrics",
     "slices",
@@ -154,6 +153,18 @@ class InspectSettings(Section):
     budget_seconds: float = Field(default=300.0, gt=0)
     """No section begins later than this; those that then remain are `not measured`. A section that
     runs is never cut off."""
+    draws: int = Field(default=1000, ge=100)
+    """Resamples behind an interval that has no formula; fewer where the rows are very many."""
+    sensitive: tuple[str, ...] = ()
+    """Slice families, such as `sex`, between whose groups answers should not differ unduly; none
+    are guessed."""
+    found_slice_rows: int = Field(default=20, ge=10)
+    """Smallest subset of the holdout that the search for the worst ones may name."""
+    exemplars: int = Field(default=20, ge=0)
+    """Rows shown of those that the pruning harms most."""
+    exemplar_seeds: int = Field(default=0, ge=0, le=100)
+    """Prunings, and as many null controls, trained anew with other seeds to tell what pruning as
+    such harms from one run's luck; each costs a fine-tuning. 0 compares the one pair there is."""
 
 
 class ServeSettings(Section):

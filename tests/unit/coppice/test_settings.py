@@ -82,6 +82,11 @@ def test_every_default_is_a_promise() -> None:
             ),
             "skip": (),
             "budget_seconds": 300.0,
+            "draws": 1000,
+            "sensitive": (),
+            "found_slice_rows": 20,
+            "exemplars": 20,
+            "exemplar_seeds": 0,
         },
         "serve": {
             "host": "127.0.0.1",
