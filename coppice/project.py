@@ -12,6 +12,7 @@ the inputs by name as keyword arguments, or, with one input, as its only positio
 from __future__ import annotations
 
 import dataclasses
+import datetime as dt
 import importlib
 import importlib.util
 import sys
@@ -64,12 +65,28 @@ class Split:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Data:
-    """The three splits, and the class names in the order of the indices (empty: regression)."""
+    """The three splits, and where they come from.
+
+    Attributes
+    ----------
+    classes
+        Class names in the order of the indices (empty: regression).
+    source
+        Where the rows come from, as a person would look it up: an address, a query, a table.
+    licence
+        Under which terms they may be used, e.g. `CC-BY-4.0`, or `own`.
+    collected_from, collected_to
+        First and last day on which they were collected.
+    """
 
     train: Split
     validation: Split
     holdout: Split
     classes: tuple[str, ...] = ()
+    source: str = ""
+    licence: str = ""
+    collected_from: dt.date | None = None
+    collected_to: dt.date | None = None
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -169,9 +186,26 @@ def load_data(project: Project) -> Data:
     if not isinstance(data, Data):
         message = f"load_data() returned {type(data).__name__}, not coppice.project.Data"
         raise errors.ProjectError(message)
+    _check_origin(data)
     for name in ("train", "validation", "holdout"):
         _check_split(name, getattr(data, name), data, project.settings.project.task)
     return data
+
+
+def _check_origin(data: Data) -> None:
+    for field in ("source", "licence"):
+        if not isinstance(getattr(data, field), str):
+            message = f"load_data(): Data.{field} is {getattr(data, field)!r}, expected a string"
+            raise errors.ProjectError(message)
+    for field in ("collected_from", "collected_to"):
+        if not isinstance(getattr(data, field), dt.date | None):
+            message = f"load_data(): Data.{field} is {getattr(data, field)!r}, expected a date"
+            raise errors.ProjectError(message)
+    # A datetime is a date too, but the two cannot be compared.
+    days = [day.isoformat()[:10] for day in (data.collected_from, data.collected_to) if day]
+    if days != sorted(days):
+        message = f"load_data(): Data.collected_from {days[0]} lies after collected_to {days[1]}"
+        raise errors.ProjectError(message)
 
 
 def _check_split(name: str, split: Split, data: Data, task: labels.Task) -> None:

@@ -29,7 +29,7 @@ import numpy as np
 
 from coppice import errors, labels, project, records, settings
 from coppice.eventlog import base
-from retrain import onset
+from retrain import labelling, onset
 
 MOST_REPEATS = 10
 """Recent rows are repeated at most so often: more would teach the model those rows by heart."""
@@ -56,6 +56,13 @@ class Production:
         Labelled requests that could not be used, by reason.
     sources
         Rows by source of their labels.
+    labellings
+        The same rows, those that no part has any more included, by how they were labelled; empty
+        where that is not known.
+    span
+        When the first and the last of them were asked, seconds since 1970 UTC.
+    versions
+        Rows by the version that answered them.
     """
 
     older: project.Split
@@ -63,6 +70,14 @@ class Production:
     held_back: project.Split
     skipped: Mapping[str, int] = dataclasses.field(default_factory=dict)
     sources: Mapping[str, int] = dataclasses.field(default_factory=dict)
+    labellings: tuple[labelling.Labelling, ...] = ()
+    span: tuple[float, float] | None = None
+    versions: Mapping[str, int] = dataclasses.field(default_factory=dict)
+
+    @property
+    def independent_share(self) -> float | None:
+        """Share of independent labels among what is learned from; `None` where not known."""
+        return labelling.independent_share(self.labellings)
 
     @property
     def rows(self) -> int:
@@ -129,9 +144,16 @@ class _Example(NamedTuple):
     inputs: dict[str, project.Array]
     targets: labels.Floats
     slices: dict[str, str]
-    source: str
+    version: str
+    feedback: records.Feedback
     scores: labels.Floats | None
     """Of the answers that were given, where they were stored."""
+
+    def labelled(self, part: labelling.Part) -> labelling.Sighting:
+        """Return how this request was labelled."""
+        given = self.feedback
+        key = labelling.Key(part, given.source, given.saw_prediction, given.annotator_hash or "")
+        return labelling.Sighting(key, len(self.targets), self.scores)
 
 
 class _Unusable(Exception):
@@ -160,8 +182,10 @@ def collect(
             skipped[str(reason)] += 1
     examples.sort(key=lambda example: (example.time, example.request_id))
     sources: collections.Counter[str] = collections.Counter()
+    versions: collections.Counter[str] = collections.Counter()
     for example in examples:
-        sources[example.source] += len(example.targets)
+        sources[example.feedback.source] += len(example.targets)
+        versions[example.version] += len(example.targets)
     parts = _parts(examples, tree)
     return Production(
         older=_stack(parts["older"], reference.train),
@@ -169,6 +193,21 @@ def collect(
         held_back=_stack(parts["held back"], reference.train),
         skipped=dict(sorted(skipped.items())),
         sources=dict(sorted(sources.items())),
+        labellings=_labellings(parts),
+        span=(examples[0].time, examples[-1].time) if examples else None,
+        versions=dict(sorted(versions.items())),
+    )
+
+
+def _labellings(parts: Mapping[str, list[_Example]]) -> tuple[labelling.Labelling, ...]:
+    uses: dict[str, labelling.Part] = {
+        "older": "learned from",
+        "recent": "learned from",
+        "held back": "held back",
+        "unused": "unused",
+    }
+    return labelling.tally(
+        example.labelled(uses[name]) for name, part in parts.items() for example in part
     )
 
 
@@ -244,7 +283,8 @@ def _join(
         inputs=inputs,
         targets=targets,
         slices=prediction.slices,
-        source=feedback.source,
+        version=prediction.version,
+        feedback=feedback,
         scores=_scores(prediction, targets, tree),
     )
 

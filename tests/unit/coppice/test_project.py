@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import dataclasses
+import datetime as dt
 import sys
 import textwrap
 from collections.abc import Iterator
@@ -134,6 +135,7 @@ def checked(
     train: Any = None,
     validation: Any = None,
     holdout: Any = None,
+    **origin: Any,
 ) -> project.Data:
     """Load data through a project whose splits are as given, the rest sound."""
     data = project.Data(
@@ -141,6 +143,7 @@ def checked(
         validation=split() if validation is None else validation,
         holdout=split() if holdout is None else holdout,
         classes=classes,
+        **origin,
     )
     return project.load_data(_project(task, lambda: data))
 
@@ -178,6 +181,39 @@ class TestData:
     def test_something_else_than_data_is_refused(self) -> None:
         with pytest.raises(errors.ProjectError, match=r"returned dict, not coppice\.project\.Data"):
             project.load_data(_project("binary", dict))
+
+    def test_where_rows_come_from_may_be_told(self) -> None:
+        day = dt.date(2026, 1, 31)
+
+        told = checked(source="uci", licence="CC-BY-4.0", collected_from=day, collected_to=day)
+
+        assert (told.source, told.licence, told.collected_to) == ("uci", "CC-BY-4.0", day)
+
+    @pytest.mark.parametrize(
+        ("field", "value", "problem"),
+        [
+            ("source", 3, "Data.source is 3, expected a string"),
+            ("licence", None, "Data.licence is None, expected a string"),
+            (
+                "collected_from",
+                "2026-01-31",
+                "Data.collected_from is '2026-01-31', expected a date",
+            ),
+        ],
+    )
+    def test_an_origin_of_the_wrong_kind_is_told(
+        self, field: str, value: object, problem: str
+    ) -> None:
+        changes: Any = {field: value}
+
+        with pytest.raises(errors.ProjectError, match=problem):
+            checked(**changes)
+
+    def test_days_in_the_wrong_order_are_told(self) -> None:
+        first, last = dt.date(2026, 2, 1), dt.datetime(2026, 1, 1, tzinfo=dt.UTC)
+
+        with pytest.raises(errors.ProjectError, match="2026-02-01 lies after collected_to"):
+            checked(collected_from=first, collected_to=last)
 
     @pytest.mark.parametrize("name", ["train", "validation", "holdout"])
     def test_the_split_at_fault_is_named(self, name: str) -> None:

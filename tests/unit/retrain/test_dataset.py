@@ -129,6 +129,34 @@ def test_label_sources_are_counted_by_row() -> None:
     assert found.sources == {"human": 2, "system": 1}
 
 
+def test_rows_are_counted_by_how_they_were_labelled() -> None:
+    log = log_of(answered(0, rightly=True), answered(1, rightly=False), prediction("r2", 2.0))
+    seen = {"source": "human", "saw_prediction": True, "annotator_hash": "ada"}
+    found = collect(log, *(feedback(f"r{at}", 0, **seen) for at in range(3)))
+    assert {group.key[1:] for group in found.labellings} == {("human", True, "ada")}
+    # Of three rows two have a stored answer, and one of these is the label.
+    assert sum(group.rows for group in found.labellings) == 3
+    assert sum(group.answered for group in found.labellings) == 2
+    assert sum(group.agreed for group in found.labellings) == 1
+
+
+def test_labels_that_nobody_was_helped_with_are_independent() -> None:
+    log = log_of(*(prediction(f"r{at}", 0.0) for at in range(8)))
+    blind = collect(log, *(feedback(f"r{at}", 0) for at in range(8)))
+    shown = collect(log, *(feedback(f"r{at}", 0, saw_prediction=True) for at in range(8)))
+    assert (blind.independent_share, shown.independent_share) == (1.0, 0.0)
+    assert collect(log).independent_share is None
+
+
+def test_the_labelled_time_and_the_versions_that_answered_are_kept() -> None:
+    log = log_of(prediction("a", 0.0, rows=2), prediction("b", 0.0), prediction("c", 0.0))
+    found = collect(log, feedback("a", 0, 1), feedback("b", 0))
+    # The predictions were made at the seconds 0, 1 and 2; the third has no label.
+    assert found.span == (0.0, 1.0)
+    assert found.versions == {"m:1": 3}
+    assert collect(log).span is None
+
+
 def test_the_held_back_share_is_near_the_one_asked_for() -> None:
     log = log_of(*(prediction(f"r{at}", 0.0) for at in range(400)))
     found = collect(log, *(feedback(f"r{at}", 0) for at in range(400)))
