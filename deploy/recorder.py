@@ -28,26 +28,29 @@ class Recorder:
     ) -> None:
         self.registry = registry or prometheus_client.CollectorRegistry()
         self._model = model
-        self._stage = self._gauge("coppice_rollout_stage", "1 for the stage that runs", "stage")
-        self._weight = self._gauge("coppice_rollout_weight", "Share of the keys on the candidate")
-        self._paused = self._gauge("coppice_rollout_paused", "1 while an operator holds it")
+        self._stage = self._gauge("coppice_rollout_stage", "1 for the stage that runs.", "stage")
+        self._weight = self._gauge(
+            "coppice_rollout_weight_ratio", "Share of the keys on the candidate."
+        )
+        self._paused = self._gauge("coppice_rollout_paused", "1 while an operator holds it.")
         self._generation = self._gauge(
-            "coppice_rollout_generation", "Generation of the routing table as the backend shows it"
+            "coppice_rollout_generation", "Generation of the routing table as the backend shows it."
         )
         self._waiting = self._gauge(
-            "coppice_rollout_waiting_candidates", "1 while a candidate waits for its rollout"
+            "coppice_rollout_waiting_candidates", "1 while a candidate waits for its rollout."
         )
         self._decisions = self._counter(
-            "coppice_rollout_decisions", "Steps carried out, by outcome", "outcome"
+            "coppice_rollout_decisions", "Steps carried out, by outcome.", "outcome"
         )
         self._edits = self._counter(
-            "coppice_rollout_external_edits", "Routing tables found that somebody else wrote"
+            "coppice_rollout_external_edits", "Routing tables found that somebody else wrote."
         )
+        self._edits.labels(model)  # From nought, so that the first is an increase.
         self._errors = self._counter(
-            "coppice_rollout_turn_errors", "Turns of the controller that raised", "error"
+            "coppice_rollout_turn_errors", "Turns of the controller that raised.", "error"
         )
         self._undecodable = self._counter(
-            "coppice_rollout_undecodable_events", "Events passed over because they do not decode"
+            "coppice_rollout_undecodable_events", "Events passed over because they do not decode."
         )
 
     def saw(

@@ -8,12 +8,20 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Mapping
+from typing import get_args
 
 import prometheus_client
 from prometheus_client import registry
 
 from coppice import records
 from monitoring import status
+
+VERDICTS = (
+    *(("candidate", kind, "") for kind in ("promote", "rollback", "undecided")),
+    *(("champion", kind, "") for kind in ("healthy", "drift", "undecided")),
+    *(("champion", "decay", cause) for cause in get_args(records.Cause)),
+)
+"""Scope, kind and cause of every verdict that there can be."""
 
 SECONDS = (0.001, 0.005, 0.01, 0.05, 0.1, 0.5, 1.0, 5.0, 10.0, 60.0)
 
@@ -46,7 +54,9 @@ class Recorder:
         self._make_counters()
         gauge = functools.partial(prometheus_client.Gauge, registry=self.registry)
         self._verdict = gauge(
-            "coppice_verdict", "1 for the verdict in force, by scope.", ["model", "scope", "kind"]
+            "coppice_verdict",
+            "1 for the verdict in force, by scope; a decay has a cause.",
+            ["model", "scope", "kind", "cause"],
         )
         self._accuracy = gauge(
             "coppice_accuracy_ratio",
@@ -106,8 +116,13 @@ class Recorder:
             "coppice_monitor_turn_errors_total", "Turns that raised.", ["model", "error"]
         )
         self._verdicts = counter(
-            "coppice_monitor_verdicts_total", "Verdicts written.", ["model", "scope", "kind"]
+            "coppice_monitor_verdicts_total",
+            "Verdicts written; a decay has a cause.",
+            ["model", "scope", "kind", "cause"],
         )
+        for verdict in VERDICTS:
+            # From nought, so that the first of a kind is an increase that an alert sees.
+            self._verdicts.labels(self._model, *verdict)
         self._seconds = prometheus_client.Histogram(
             "coppice_monitor_turn_seconds",
             "Time of a turn.",
@@ -137,7 +152,7 @@ class Recorder:
 
     def announced(self, verdict: records.Verdict) -> None:
         """Count a verdict that was written to the log."""
-        self._verdicts.labels(self._model, verdict.scope, verdict.kind).inc()
+        self._verdicts.labels(self._model, *_series(verdict)).inc()
 
     def failed(self, cause: Exception) -> None:
         """Count a turn that raised."""
@@ -162,7 +177,7 @@ class Recorder:
         self._put(self._coverage, {(v.version,): v.label_coverage for v in versions})
         agreement = {(v.version,): v.parent_agreement for v in versions}
         self._put(self._agreement, {key: v for key, v in agreement.items() if v is not None})
-        self._put(self._verdict, {(v.scope, v.kind): 1.0 for v in verdicts})
+        self._put(self._verdict, {_series(verdict): 1.0 for verdict in verdicts})
         self._put(self._evidence, {(name,): value for name, value in seen.evidence.items()})
         ratios = seen.drift.ratios if seen.drift is not None else {}
         self._put(self._drift, {(name,): value for name, value in ratios.items()})
@@ -180,3 +195,7 @@ class Recorder:
     def page(self) -> bytes:
         """Return the text of `/metrics`."""
         return prometheus_client.generate_latest(self.registry)
+
+
+def _series(verdict: records.Verdict) -> tuple[str, str, str]:
+    return verdict.scope, verdict.kind, verdict.cause or ""

@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+import itertools
+from typing import get_args
+
 import prometheus_client
 
 from coppice import records
 from retrain import history, trigger
+
+STATUSES = ("started", "finished", "held", "failed")
+CAUSES = (*get_args(records.Cause), "manual")
 
 
 class Recorder:
@@ -26,23 +32,28 @@ class Recorder:
         self.registry = registry or prometheus_client.CollectorRegistry()
         self._model = model
         self._decisions = self._counter(
-            "coppice_retrain_decisions", "Looks at a verdict of decay", "action", "rule"
+            "coppice_retrain_decisions", "Looks at a verdict of decay.", "action", "rule"
         )
         self._steps = self._counter(
-            "coppice_retrain_steps", "Retrainings by what became of them", "status", "cause"
+            "coppice_retrain_steps", "Retrainings by what became of them.", "status", "cause"
         )
+        for status, cause in itertools.product(STATUSES, CAUSES):
+            # From nought, so that the first failure is an increase that an alert sees.
+            self._steps.labels(model, status, cause)
         self._errors = self._counter(
-            "coppice_retrain_turn_errors", "Turns of the retrainer that raised", "error"
+            "coppice_retrain_turn_errors", "Turns of the retrainer that raised.", "error"
         )
         self._undecodable = self._counter(
-            "coppice_retrain_undecodable_events", "Events passed over because they do not decode"
+            "coppice_retrain_undecodable_events", "Events passed over because they do not decode."
         )
-        self._labels = self._gauge("coppice_retrain_labelled_rows", "Labelled production rows kept")
+        self._labels = self._gauge(
+            "coppice_retrain_labelled_rows", "Labelled production rows kept."
+        )
         self._pending = self._gauge(
-            "coppice_retrain_pending", "1 while a decay waits for an answer"
+            "coppice_retrain_pending", "1 while a decay waits for an answer."
         )
         self._progress = self._gauge(
-            "coppice_retrain_phase_share", "Share of a phase that is done", "phase"
+            "coppice_retrain_phase_ratio", "Share of a phase that is done.", "phase"
         )
 
     def saw(self, state: history.State, labelled_rows: int) -> None:

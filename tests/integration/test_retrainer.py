@@ -392,4 +392,4 @@ def test_what_the_loop_does_shows_in_its_metrics(house: House) -> None:
     steps = {"model": "digits", "status": "finished", "cause": "pruning"}
     assert value("coppice_retrain_steps_total", steps) == 1
     assert value("coppice_retrain_labelled_rows", {"model": "digits"}) == LABELLED
-    assert value("coppice_retrain_phase_share", {"model": "digits", "phase": "pack"}) == 1.0
+    assert value("coppice_retrain_phase_ratio", {"model": "digits", "phase": "pack"}) == 1.0

@@ -205,7 +205,7 @@ def test_somebody_elses_table_is_reported_once_and_stands(in_canary: Stage) -> N
     controller.turn()
     assert in_canary.table() == theirs
     assert in_canary.value("coppice_rollout_external_edits_total") == 1.0
-    assert in_canary.value("coppice_rollout_weight") == 0.05
+    assert in_canary.value("coppice_rollout_weight_ratio") == 0.05
 
 
 def test_the_step_after_somebody_elses_table_is_newer_than_it(in_canary: Stage) -> None:

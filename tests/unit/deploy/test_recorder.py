@@ -26,7 +26,7 @@ def test_exactly_the_running_stage_is_one(recorder: Recorder) -> None:
 def test_weight_and_generation_are_those_of_the_world(recorder: Recorder) -> None:
     world = rollouts.table(3, candidate=rollouts.B, weight=0.25)
     recorder.saw(rollouts.canary(weight=0.1), world, waiting=True)
-    assert value(recorder, "coppice_rollout_weight") == 0.25
+    assert value(recorder, "coppice_rollout_weight_ratio") == 0.25
     assert value(recorder, "coppice_rollout_generation") == 3.0
     assert value(recorder, "coppice_rollout_waiting_candidates") == 1.0
 
@@ -61,3 +61,9 @@ def test_a_registry_may_be_shared() -> None:
     registry = prometheus_client.CollectorRegistry()
     Recorder(MODEL, registry).decided(rollouts.watch())
     assert b"coppice_rollout_decisions_total" in prometheus_client.generate_latest(registry)
+
+
+def test_foreign_edits_are_counted_from_nought_so_that_the_first_is_an_increase(
+    recorder: Recorder,
+) -> None:
+    assert value(recorder, "coppice_rollout_external_edits_total") == 0.0

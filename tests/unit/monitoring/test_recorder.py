@@ -17,8 +17,10 @@ def value(metrics, name, **labels):
     return metrics.registry.get_sample_value(name, {"model": "tiny", **labels})
 
 
-def verdict(scope, kind):
-    return records.Verdict(model="tiny", version="tiny:a", scope=scope, kind=kind, reason="")
+def verdict(scope, kind, cause=None):
+    return records.Verdict(
+        model="tiny", version="tiny:a", scope=scope, kind=kind, reason="", cause=cause
+    )
 
 
 SCORE = status.Score(mean=0.9, low=0.8, high=0.95, count=50)
@@ -58,7 +60,8 @@ def test_the_state_after_a_turn_is_shown(metrics):
     assert value(metrics, "coppice_accuracy_lower_bound_ratio", **where) == 0.8
     assert value(metrics, "coppice_label_coverage_ratio", version="tiny:a") == 0.5
     assert value(metrics, "coppice_parent_agreement_ratio", version="tiny:a") == 0.97
-    assert value(metrics, "coppice_verdict", scope="champion", kind="healthy") == 1.0
+    healthy = {"scope": "champion", "kind": "healthy", "cause": ""}
+    assert value(metrics, "coppice_verdict", **healthy) == 1.0
     assert value(metrics, "coppice_evidence_log", direction="decay") == -2.0
     assert value(metrics, "coppice_drift_ratio", feature="f") == 0.4
     assert value(metrics, "coppice_labels_wanted", reason="disagreement") == 3.0
@@ -68,13 +71,15 @@ def test_what_plays_no_part_any_more_is_removed(metrics):
     metrics.show(SEEN)
     metrics.show(
         msgspec.structs.replace(
-            SEEN, versions=(), champion_verdict=verdict("champion", "decay"), drift=None
+            SEEN, versions=(), champion_verdict=verdict("champion", "decay", "pruning"), drift=None
         )
     )
     where = {"version": "tiny:a", "slice": "all"}
     assert value(metrics, "coppice_accuracy_ratio", **where) is None
-    assert value(metrics, "coppice_verdict", scope="champion", kind="healthy") is None
-    assert value(metrics, "coppice_verdict", scope="champion", kind="decay") == 1.0
+    healthy = {"scope": "champion", "kind": "healthy", "cause": ""}
+    decay = {"scope": "champion", "kind": "decay", "cause": "pruning"}
+    assert value(metrics, "coppice_verdict", **healthy) is None
+    assert value(metrics, "coppice_verdict", **decay) == 1.0
     assert value(metrics, "coppice_drift_ratio", feature="f") is None
 
 
@@ -97,8 +102,26 @@ def test_turns_are_counted_when_they_fail_and_dated_when_they_succeed(metrics):
 
 def test_verdicts_that_were_written_are_counted(metrics):
     metrics.announced(verdict("candidate", "promote"))
-    where = {"scope": "candidate", "kind": "promote"}
+    where = {"scope": "candidate", "kind": "promote", "cause": ""}
     assert value(metrics, "coppice_monitor_verdicts_total", **where) == 1.0
+
+
+def test_verdicts_are_counted_by_the_cause_of_a_decay(metrics):
+    metrics.announced(verdict("champion", "decay", "world"))
+    where = {"scope": "champion", "kind": "decay"}
+    assert value(metrics, "coppice_monitor_verdicts_total", **where, cause="world") == 1.0
+    assert value(metrics, "coppice_monitor_verdicts_total", **where, cause="pruning") == 0.0
+
+
+def test_every_verdict_is_counted_from_nought_so_that_the_first_is_an_increase(metrics):
+    # Three of a candidate, three of a champion, and decay by each of four causes.
+    series = [
+        line
+        for line in metrics.page().decode().splitlines()
+        if line.startswith("coppice_monitor_verdicts_total{")
+    ]
+    assert len(series) == 10
+    assert all(line.endswith(" 0.0") for line in series)
 
 
 def test_the_page_is_prometheus_text_with_help_and_our_prefix_everywhere(metrics):

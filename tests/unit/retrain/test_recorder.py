@@ -38,7 +38,7 @@ def test_the_state_at_the_end_of_a_turn_is_shown() -> None:
 def test_the_share_of_each_phase_is_shown() -> None:
     own = recorder.Recorder("m")
     own.progressed("recover", 0.25)
-    assert value(own, "coppice_retrain_phase_share", phase="recover") == 0.25
+    assert value(own, "coppice_retrain_phase_ratio", phase="recover") == 0.25
 
 
 def test_two_recorders_in_one_process_do_not_collide() -> None:
@@ -52,3 +52,9 @@ def test_metrics_can_go_to_a_registry_of_the_callers() -> None:
     assert b"coppice_retrain_undecodable_events_total" in prometheus_client.generate_latest(
         registry
     )
+
+
+def test_steps_are_counted_from_nought_so_that_the_first_failure_is_an_increase() -> None:
+    own = recorder.Recorder("m")
+    assert value(own, "coppice_retrain_steps_total", status="failed", cause="world") == 0
+    assert value(own, "coppice_retrain_steps_total", status="failed", cause="manual") == 0
