@@ -13,7 +13,9 @@ from typing import Any, NamedTuple, TypeAlias
 import numpy as np
 import numpy.typing as npt
 import onnxruntime
-from onnxruntime.capi import onnxruntime_pybind11_state as library
+from onnxruntime.capi import (
+    onnxruntime_pybind11_state as library,  # pyright: ignore[reportAttributeAccessIssue]
+)
 
 from coppice import artifact, errors, features
 

@@ -112,10 +112,10 @@ def _learning(seen: snapshot.Snapshot) -> Iterator[str]:
 
 
 def _refusals(made: records.Candidate) -> str:
-    if not made.refusals:
-        return ""
-    more = f" (and {len(made.refusals) - 1} more)" if len(made.refusals) > 1 else ""
-    return f": {made.refusals[0]}{more}"
+    for first in made.refusals[:1]:
+        more = f" (and {len(made.refusals) - 1} more)" if len(made.refusals) > 1 else ""
+        return f": {first}{more}"
+    return ""
 
 
 def _processes(seen: snapshot.Snapshot) -> str:

@@ -196,9 +196,13 @@ def diagnose(
 its dense parent scores 25.0 points better (p < 0.0001). The cause is the pruning.
     """
     replays: dict[records.Cause, bets.Floats | None] = {"pruning": parent, "release": previous}
-    known = {cause: scores for cause, scores in replays.items() if scores is not None}
+    known: dict[records.Cause, bets.Floats] = {
+        cause: scores for cause, scores in replays.items() if scores is not None
+    }
     rows = len(champion)
-    unplayed = [cause for cause, scores in known.items() if rows and not len(scores)]
+    unplayed: list[records.Cause] = [
+        cause for cause, scores in known.items() if rows and not len(scores)
+    ]
     if unplayed:
         names = " and ".join(NAMES[cause] for cause in unplayed)
         return Diagnosis("undecided", f"{names} could not be replayed, so the cause stays open")
@@ -224,9 +228,11 @@ def _check(champion: bets.Floats, known: Mapping[records.Cause, bets.Floats]) ->
 
 
 def _conclude(case: _Case) -> Diagnosis:
-    differences = {cause: scores - case.champion for cause, scores in case.known.items()}
+    differences: dict[records.Cause, bets.Floats] = {
+        cause: scores - case.champion for cause, scores in case.known.items()
+    }
     adjusted = holm({cause: sign_flip(values) for cause, values in differences.items()})
-    comparisons = {
+    comparisons: dict[records.Cause, _Comparison] = {
         cause: _compare(values, adjusted[cause], case) for cause, values in differences.items()
     }
     cause = _cause(comparisons)

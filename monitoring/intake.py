@@ -225,7 +225,7 @@ class Intake:
             pair = join.Pair(record.version, candidate)
             self._trial(pair, 0.0).attempt(failed=True)
         elif record.lane == "canary" and route is not None and record.version == candidate:
-            pair = join.Pair(route.champion, candidate)
+            pair = join.Pair(route.champion, record.version)
             self._trial(pair, 0.0).attempt(failed=record.error is not None)
 
     def _sample(self, record: records.Prediction, now: float) -> None:

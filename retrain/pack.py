@@ -120,7 +120,7 @@ class _Served(nn.Module):
         super().__init__()
         self.model = model
         self.names = names
-        self.task = task
+        self.task: labels.Task = task
         self.last: list[nn.Linear] = []
 
     def forward(self, *tensors: torch.Tensor) -> tuple[torch.Tensor, ...]:

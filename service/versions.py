@@ -10,7 +10,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from coppice import artifact, errors, runtime
+from coppice import artifact, errors, labels, runtime
 from coppice.registry import base
 from service import batcher, recorder
 
@@ -26,7 +26,7 @@ class Version:
         self.manifest = loaded.manifest
         self.runtime = loaded
         self.batcher = answering
-        self.task = loaded.manifest.task
+        self.task: labels.Task = loaded.manifest.task
         self.closed = False
 
     def close(self) -> None:

@@ -132,4 +132,4 @@ def _describe(folder: Path, tag: str) -> None:
         signatures={},
         api_version="v1",
     )
-    Model(Tag.from_str(tag), folder, info, internal=True).flush()
+    Model(Tag.from_str(tag), folder, info, internal=True).flush()  # pyright: ignore[reportCallIssue]

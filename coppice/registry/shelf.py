@@ -163,4 +163,6 @@ def moved(
     >>> moved({"candidate": "a:1"}, {"candidate": None, "champion": "a:1"})
     {'champion': 'a:1'}
     """
-    return {alias: tag for alias, tag in {**now, **wanted}.items() if tag is not None}
+    after: dict[base.Alias, str | None] = {**now, **wanted}
+    kept: dict[base.Alias, str] = {alias: tag for alias, tag in after.items() if tag is not None}
+    return kept

@@ -72,7 +72,7 @@ def tabulate(answers: Mapping[Column, Floats], split: project.Split, rules: Rule
         is nothing to compare, which is how a dense parent itself is evaluated.
     """
     targets = np.asarray(split.targets, dtype=np.float64)
-    columns = {
+    columns: dict[Column, dict[str, float]] = {
         name: metrics.measure(column, targets, task=rules.task, scale=rules.scale)
         for name, column in answers.items()
     }
@@ -93,7 +93,7 @@ def tabulate(answers: Mapping[Column, Floats], split: project.Split, rules: Rule
 def _yardstick(columns: Mapping[Column, Mapping[str, float]]) -> Column:
     # max keeps the first of equals, so the dense parent itself wins a tie.
     order: tuple[Column, Column] = ("parent", "null")
-    present = [name for name in order if name in columns]
+    present: list[Column] = [name for name in order if name in columns]
     return max(present, key=lambda name: columns[name]["score"])
 
 

@@ -17,6 +17,7 @@ from typing import Any, NamedTuple
 import torch
 import torch_pruning
 from torch import nn
+from torch.nn.modules import lazy
 from torch.nn.utils import parametrize
 
 from coppice import errors
@@ -106,7 +107,7 @@ def refuse(model: nn.Module) -> None:
                 "it has a weight norm of the old kind; call "
                 "torch.nn.utils.remove_weight_norm in build_model()",
             )
-        if isinstance(module, nn.modules.lazy.LazyModuleMixin):
+        if isinstance(module, lazy.LazyModuleMixin):
             _refuse(name, module, "it has no weights yet; give its sizes in build_model()")
 
 
@@ -140,8 +141,9 @@ class _Probe:
                 return torch_pruning.DependencyGraph().build_dependency(
                     self.model,
                     self.inputs,
-                    forward_fn=network.call,
-                    unwrapped_parameters=watched,
+                    # Its annotations say less than it takes: any inputs, and a list of pairs.
+                    forward_fn=network.call,  # pyright: ignore[reportArgumentType]
+                    unwrapped_parameters=watched,  # pyright: ignore[reportArgumentType]
                     customized_pruners={},
                     ignored_layers=[],
                     ignored_params=[],

@@ -57,7 +57,7 @@ def splits() -> dict[str, Split]:
     order = np.random.default_rng(7).permutation(len(digits))
     on_film = np.arange(len(digits)) % 4 == 0
     on_film[sum(ROWS.values()) :] = False
-    everything = as_split(scans[order], digits[order], on_film)
+    everything = as_split(np.asarray(scans)[order], np.asarray(digits)[order], on_film)
     pieces, start = {}, 0
     for name, rows in [*ROWS.items(), ("traffic", len(digits) - sum(ROWS.values()))]:
         pieces[name] = everything.take(np.arange(start, start + rows))
