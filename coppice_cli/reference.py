@@ -142,11 +142,12 @@ def _limits(info: FieldInfo) -> list[str]:
 
 def main(folder: Path) -> None:
     """Write every page into a folder."""
-    from coppice_cli import command_reference
+    from coppice_cli import command_reference, metric_reference
 
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "settings.md").write_text(settings_page(), encoding="utf-8")
     (folder / "cli.md").write_text(command_reference.page(), encoding="utf-8")
+    (folder / "metrics.md").write_text(metric_reference.page(), encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -15,9 +15,10 @@ def test_the_settings_page_is_up_to_date() -> None:
     assert (PAGES / "settings.md").read_text(encoding="utf-8") == reference.settings_page(), STALE
 
 
-def test_both_pages_are_written(tmp_path: Path) -> None:
+def test_every_page_is_written(tmp_path: Path) -> None:
     reference.main(tmp_path / "new")
-    assert {path.name for path in (tmp_path / "new").iterdir()} == {"settings.md", "cli.md"}
+    written = {path.name for path in (tmp_path / "new").iterdir()}
+    assert written == {"settings.md", "cli.md", "metrics.md"}
 
 
 def test_every_section_of_the_settings_is_described() -> None:
