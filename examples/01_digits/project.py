@@ -1,0 +1,1 @@
+../../coppice_cli/demo/digits/project.py
