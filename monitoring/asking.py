@@ -42,7 +42,7 @@ def labels_needed(state: evidence.PairedState, pending: Sequence[float] = ()) ->
     --------
     >>> state = evidence.PairedState().extend([0.0] * 970, labelled=False)
     >>> labels_needed(state, pending=[1.0] * 30)
-    94
+    87
     """
     if not state.pairs and not pending:
         return None

@@ -9,7 +9,7 @@ two null hypotheses:
 
 While a null holds, the wealth of a bet against it cannot be expected to grow, so by Ville's
 inequality P(ever W >= 1/alpha) <= alpha: one may look after every pair, stop whenever one likes,
-and go on later. The *evidence* is the mean of W over a fixed grid of bets (`monitoring.bets`),
+and go on later. The *evidence* is a mean of W over a fixed grid of bets (`monitoring.bets`),
 which is such a wealth itself; it is given as a natural logarithm. Every state is a frozen value of
 plain numbers: `msgspec.to_builtins` writes it and `msgspec.convert` reads it back, so that a
 restarted monitor decides what the first one would have decided.
@@ -119,7 +119,7 @@ def log_evidence_promote(counts: PairCounts, margins: Margins) -> float:
     """Return the log evidence that the candidate's harm is below the promote margin.
 
     >>> round(log_evidence_promote(PairCounts(harm=30, gain=30, tie=2000), Margins()), 2)
-    2.04
+    2.33
     """
     return float(bets.mixture(np.array(counts) @ bets.growth_below(OUTCOMES, margins.promote)))
 
@@ -128,7 +128,7 @@ def log_evidence_rollback(counts: PairCounts, margins: Margins) -> float:
     """Return the log evidence that the candidate's harm is above the rollback margin.
 
     >>> round(log_evidence_rollback(PairCounts(harm=20, gain=5, tie=375), Margins()), 2)
-    1.52
+    1.8
     """
     return float(bets.mixture(np.array(counts) @ bets.growth_above(OUTCOMES, margins.rollback)))
 

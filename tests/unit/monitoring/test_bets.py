@@ -63,14 +63,24 @@ def test_no_outcomes_grow_nothing() -> None:
     assert bets.growth_above([], 0.01).sum(axis=0).tolist() == list(bets.EVEN)
 
 
-def test_the_mixture_is_the_log_of_the_mean_wealth() -> None:
-    # Wealth 1, 2 and 6 has the mean 3.
-    assert float(bets.mixture(np.log([1.0, 2.0, 6.0]))) == pytest.approx(math.log(3.0))
+def test_the_parts_of_the_bets_are_positive_and_add_up_to_one() -> None:
+    # So the wealth starts at 1, and as each bet's, it cannot be expected to grow.
+    assert len(bets.WEIGHTS) == len(bets.SHARES)
+    assert min(bets.WEIGHTS) > 0.0
+    assert sum(bets.WEIGHTS) == pytest.approx(1.0)
+
+
+def test_the_mixture_is_the_log_of_the_whole_wealth() -> None:
+    # Parts of 1, 2, 2, 3, 3, 3 and 1 fifteenths; the third bet doubled, the last grew tenfold:
+    # (1 + 2 + 2 * 2 + 3 + 3 + 3 + 10) / 15 = 26 / 15.
+    wealth = np.array([1.0, 1.0, 2.0, 1.0, 1.0, 1.0, 10.0])
+    assert float(bets.mixture(np.log(wealth))) == pytest.approx(math.log(26.0 / 15.0))
 
 
 def test_the_mixture_survives_wealth_that_no_float_can_hold() -> None:
-    # exp(5000) overflows; the mean of exp(5000) and exp(-5000) is exp(5000) / 2.
-    assert float(bets.mixture(np.array([5000.0, -5000.0]))) == pytest.approx(5000.0 - math.log(2.0))
+    # exp(5000) overflows; the first bet's part of it is one fifteenth, the others are ruined.
+    wealth = np.array([5000.0, *[-5000.0] * (len(bets.SHARES) - 1)])
+    assert float(bets.mixture(wealth)) == pytest.approx(5000.0 - math.log(15.0))
 
 
 def test_the_mixture_keeps_the_leading_shape() -> None:

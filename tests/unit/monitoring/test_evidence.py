@@ -38,7 +38,7 @@ def false_promotions(found: canaries.Canaries) -> int:
 def bet_by_bet(counts: PairCounts, factors: np.ndarray) -> float:
     """W(bet) = harm_factor^harm * gain_factor^gain * tie_factor^tie, averaged over the bets."""
     wealth = np.prod(factors ** np.array(counts)[:, None], axis=0)
-    return math.log(wealth.mean())
+    return math.log(np.average(wealth, weights=bets.WEIGHTS))
 
 
 class TestFormula:
@@ -282,15 +282,18 @@ class TestFalseDecisions:
 
 
 class TestPower:
-    def test_a_harmless_candidate_is_promoted_after_about_2250_pairs_and_70_labels(self) -> None:
-        # Disagreement on 3% of the requests, half of it harm. Measured at this seed: 2,450 pairs.
+    def test_a_harmless_candidate_is_promoted_after_about_2100_pairs_and_63_labels(self) -> None:
+        # Disagreement on 3% of the requests, half of it harm. The best bet is 0.01 / 0.03 = 1/3 and
+        # grows by 0.01^2 / (2 * 0.03) = 1/600 a pair, so log(20) alone takes 1,800 on average; the
+        # bet of 0.28 starts with a fifth, log(5) = 1.6 more. Half decide before that. 3% of 2,100
+        # are 63 labels.
         rng = np.random.default_rng(8)
         rates, delays = canaries.Rates(0.015, 0.015), canaries.Delays(harm=0, other=0)
         found = canaries.asked(rng, rates, delays, (RUNS, REQUESTS))
         pairs = float(np.median(canaries.first(found.logs(MARGINS).promote >= MARGINS.threshold)))
         labels = float(np.median(found.labels[:, int(pairs) // 50 - 1]))
-        assert pairs == pytest.approx(2250, rel=0.15)
-        assert labels == pytest.approx(68, rel=0.15)
+        assert pairs == pytest.approx(2100, rel=0.1)
+        assert labels == pytest.approx(63, rel=0.1)
 
     def test_a_loss_of_three_points_is_rolled_back_after_about_600_pairs_and_41_labels(
         self,
@@ -336,11 +339,11 @@ class TestRegression:
     def test_small_differences_decide_sooner_than_right_and_wrong_of_the_same_mean(self) -> None:
         # A loss of 3 points on average, which took right and wrong answers 700 pairs above. Within
         # 0.1 of it the variance is 0.003 instead of 0.04, so the largest bet is best: it grows by
-        # about 0.95 * 0.02 = 0.018 a pair, and log(20) + log(10 bets) = 5.3 takes 290.
+        # about 0.9 * 0.02 = 0.018 a pair, and log(20) + log(15) for its part = 5.7 takes 320.
         rng = np.random.default_rng(14)
         outcomes = 0.03 + rng.uniform(-0.1, 0.1, size=(RUNS, 1000))
         reached = canaries.fractional(outcomes, MARGINS).rollback >= MARGINS.threshold
-        assert float(np.median(canaries.first(reached))) == pytest.approx(290, abs=50)
+        assert float(np.median(canaries.first(reached))) == pytest.approx(320, abs=50)
 
     def test_the_simulation_and_the_state_agree(self) -> None:
         outcomes = np.random.default_rng(15).uniform(-0.3, 0.3, size=(1, 100))
@@ -385,7 +388,7 @@ class TestBernoulli:
         rates = odds / (1 + odds)
         ratios = (rates / 0.01) ** 3 * ((1 - rates) / 0.99) ** 97
         assert BernoulliState(0.01, failures=3, trials=100).log_evidence == pytest.approx(
-            math.log(ratios.mean())
+            math.log(np.average(ratios, weights=bets.WEIGHTS))
         )
 
     def test_a_single_early_failure_is_no_evidence(self) -> None:
