@@ -3,8 +3,9 @@
 A bet stakes a share of its wealth on each outcome in [-1, 1]: W = product of
 (1 + bet * (outcome - margin)) grows where outcomes lie above the margin, and W = product of
 (1 + bet * (margin - outcome)) where they lie below. While the null holds (the mean is on the other
-side), no bet can be expected to grow, and neither can a fixed mixture of several. All wealth is kept as a
-natural logarithm, all bets lie strictly inside the interval in which no outcome loses everything.
+side), no bet can be expected to grow, and neither can a fixed mixture of several. All wealth is
+kept as a natural logarithm, all bets lie strictly inside the interval in which no outcome loses
+everything.
 """
 
 from __future__ import annotations
