@@ -166,6 +166,22 @@ class InspectSettings(Section):
     """Prunings, and as many null controls, trained anew with other seeds to tell what pruning as
     such harms from one run's luck; each costs a fine-tuning. 0 compares the one pair there is."""
 
+    section_gigamacs: float = Field(default=200.0, gt=0)
+    """Billions of multiply-accumulates that each of ablation, attribution and robustness may spend:
+    larger networks are asked on fewer rows, never below 64. Not seconds, so that the same candidate
+    gets the same figures on every machine."""
+    picture_attacks: tuple[pydantic.PositiveFloat, ...] = (0.01, 0.03)
+    """Budgets of the attacks on pictures: the furthest that a pixel may move, as a share of the
+    range that its channel spans in training. 0.03 is about 8 of 255 grey levels, the usual one."""
+    table_attacks: tuple[pydantic.PositiveFloat, ...] = (0.1, 0.3)
+    """Budgets of the attacks on tables: the furthest that a value may move, in standard deviations
+    of its column. Codes (columns of at most 10 different whole numbers) are never moved."""
+    attack_steps: int = Field(default=10, ge=1, le=1000)
+    """Steps of the stronger attack; further ones rarely find more."""
+    inversion: bool = False
+    """Try to draw from the models alone a typical picture of each class; off, because it is slow
+    and says something only of pictures that show the same person or thing."""
+
 
 class ServeSettings(Section):
     """The inference endpoint."""

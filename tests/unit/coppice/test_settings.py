@@ -87,6 +87,11 @@ def test_every_default_is_a_promise() -> None:
             "found_slice_rows": 20,
             "exemplars": 20,
             "exemplar_seeds": 0,
+            "section_gigamacs": 200.0,
+            "picture_attacks": (0.01, 0.03),
+            "table_attacks": (0.1, 0.3),
+            "attack_steps": 10,
+            "inversion": False,
         },
         "serve": {
             "host": "127.0.0.1",
