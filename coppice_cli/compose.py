@@ -10,7 +10,7 @@ import contextlib
 import getpass
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 from coppice.clock import Clock, SystemClock
 from coppice_cli import console
@@ -19,9 +19,6 @@ if TYPE_CHECKING:
     from coppice import project, settings
     from coppice.eventlog import base as eventlog_base
     from coppice.registry import base as registry_base
-
-    class Log(eventlog_base.EventLog, eventlog_base.EventIndex, Protocol):
-        """An event log that also answers look-ups, as both embedded ones do."""
 
 
 def settings_of(folder: Path) -> settings.Settings:
@@ -54,7 +51,7 @@ def project_of(tree: settings.Settings) -> project.Project:
 
 
 @contextlib.contextmanager
-def event_log(tree: settings.Settings) -> Iterator[Log]:
+def event_log(tree: settings.Settings) -> Iterator[eventlog_base.IndexedLog]:
     """Open the event log for the length of a `with` block."""
     from coppice.eventlog import open_log
 

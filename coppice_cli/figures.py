@@ -12,7 +12,7 @@ from coppice_cli import client
 
 if TYPE_CHECKING:
     from coppice import settings
-    from coppice_cli.compose import Log
+    from coppice.eventlog.base import IndexedLog
 
 
 class Score(msgspec.Struct, frozen=True):
@@ -105,7 +105,7 @@ def from_monitor(tree: settings.Settings) -> Live | None:
     )
 
 
-def from_log(log: Log, *, champion: str | None, candidate: str | None) -> Live:
+def from_log(log: IndexedLog, *, champion: str | None, candidate: str | None) -> Live:
     """Read the newest measurement of each kind out of the log."""
     tags = [tag for tag in (champion, candidate) if tag is not None]
     newest = {tag: _newest(log, tag) for tag in tags}
@@ -136,7 +136,7 @@ _ABOUT_CHAMPION = "evidence.decay"
 _ABOUT_CANDIDATE = frozenset({"evidence.promote", "evidence.rollback", "evidence.failures"})
 
 
-def _told(log: Log, tag: str | None, scope: str) -> Told | None:
+def _told(log: IndexedLog, tag: str | None, scope: str) -> Told | None:
     for event in reversed(log.find(tag, records.Verdict) if tag else []):
         record = records.unseal(event)
         if isinstance(record, records.Verdict) and record.scope == scope:
@@ -144,19 +144,19 @@ def _told(log: Log, tag: str | None, scope: str) -> Told | None:
     return None
 
 
-def _measurements(log: Log, tag: str) -> Iterator[records.Measurement]:
+def _measurements(log: IndexedLog, tag: str) -> Iterator[records.Measurement]:
     for event in log.find(tag, records.Measurement):
         record = records.unseal(event)
         if isinstance(record, records.Measurement):
             yield record
 
 
-def _newest(log: Log, tag: str) -> dict[str, records.Measurement]:
+def _newest(log: IndexedLog, tag: str) -> dict[str, records.Measurement]:
     """Return a version's newest measurement of each name, over all slices."""
     return {found.name: found for found in _measurements(log, tag) if found.slice == "all"}
 
 
-def _scores(log: Log, tag: str) -> dict[str, Score]:
+def _scores(log: IndexedLog, tag: str) -> dict[str, Score]:
     """Return a version's newest mean score of each slice."""
     return {
         found.slice: Score(found.value, found.low, found.high, found.count)

@@ -12,7 +12,7 @@ from retrain.pruning import recipe
 
 if TYPE_CHECKING:
     from coppice import settings
-    from coppice_cli import compose
+    from coppice.eventlog import base
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -48,7 +48,9 @@ def recipe_of(wish: Wish, section: settings.PruneSettings) -> recipe.Recipe:
     return dataclasses.replace(base, **changes)  # type: ignore[arg-type]
 
 
-def request_of(wish: Wish, own: project.Project, log: compose.Log) -> candidate.CandidateRequest:
+def request_of(
+    wish: Wish, own: project.Project, log: base.IndexedLog
+) -> candidate.CandidateRequest:
     """Build the request; loads the data only where production rows must fit it.
 
     Raises

@@ -14,10 +14,11 @@ import msgspec
 
 from coppice import artifact, errors, records, routing, settings
 from coppice.registry import base as registry_base
-from coppice_cli import client, figures, steering, supervise
+from coppice_cli import client, figures, steering
+from coppice_cli.supervise import lock
 
 if TYPE_CHECKING:
-    from coppice_cli.compose import Log
+    from coppice.eventlog.base import IndexedLog
 
 Part: TypeAlias = Literal["champion", "candidate", "previous", "parent"]
 
@@ -79,7 +80,7 @@ class Snapshot(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def take(
-    tree: settings.Settings, log: Log, registry: registry_base.Registry, *, now: float
+    tree: settings.Settings, log: IndexedLog, registry: registry_base.Registry, *, now: float
 ) -> Snapshot:
     """Gather a snapshot."""
     model = tree.project.name
@@ -162,7 +163,7 @@ def _lane(part: Part, table: routing.RoutingTable | None) -> str:
 
 
 def _latest(
-    log: Log, model: str, kind: type[records.Candidate | records.Retraining]
+    log: IndexedLog, model: str, kind: type[records.Candidate | records.Retraining]
 ) -> Dated | None:
     event = log.latest(model, kind)
     if event is None:
@@ -173,7 +174,7 @@ def _latest(
 
 def _processes(tree: settings.Settings, *, monitor_answers: bool) -> tuple[Process, ...]:
     """List the processes of the running `coppice up`, or else who answers on the two ports."""
-    running = supervise.read_status(tree.home)
+    running = lock.read_status(tree.home)
     if running is not None:
         return tuple(
             Process(name=child.name, phase=child.phase, pid=child.pid, restarts=child.restarts)

@@ -11,15 +11,23 @@ rest: no step is taken twice and none is left half-way.
 
 from __future__ import annotations
 
-import signal
 from collections.abc import Callable
-from typing import Protocol
 
 import msgspec
 import prometheus_client
 import structlog
 
-from coppice import artifact, clock, errors, eventlog, records, registry, settings, telemetry
+from coppice import (
+    artifact,
+    clock,
+    errors,
+    eventlog,
+    records,
+    registry,
+    settings,
+    signals,
+    telemetry,
+)
 from coppice.eventlog import base as eventlog_base
 from coppice.registry import base as registry_base
 from deploy import backends, facts, plan, policy, tables
@@ -29,10 +37,6 @@ from deploy.recorder import Recorder
 SOURCE = "coppice/deploy"
 
 _log = structlog.get_logger(__name__)
-
-
-class Log(eventlog_base.EventLog, eventlog_base.EventIndex, Protocol):
-    """An event log that answers look-ups too."""
 
 
 class Controller:
@@ -56,7 +60,7 @@ class Controller:
 
     def __init__(
         self,
-        log: Log,
+        log: eventlog_base.IndexedLog,
         registry: registry_base.Registry,
         backend: backends_base.Backend,
         settings: settings.Settings,
@@ -175,7 +179,7 @@ class Controller:
             self._backend.apply(step.table)
 
 
-def _stage_began(log: Log, model: str) -> float:
+def _stage_began(log: eventlog_base.IndexedLog, model: str) -> float:
     event = log.latest(model, records.Rollout)
     record = None if event is None else records.unseal(event)
     return record.since if isinstance(record, records.Rollout) else 0.0
@@ -184,10 +188,7 @@ def _stage_began(log: Log, model: str) -> float:
 def main(tree: settings.Settings) -> None:
     """Run the controller of a project until SIGTERM or SIGINT."""
     telemetry.configure("deploy")
-    signals: list[int] = []
-    for number in (signal.SIGTERM, signal.SIGINT):
-        # Not an event: the handler may interrupt whoever holds an event's lock.
-        signal.signal(number, lambda number, _frame: signals.append(number))
+    stop = signals.stop_requested()
     recorder = Recorder(tree.project.name)
     if tree.rollout.metrics_port:
         prometheus_client.start_http_server(
@@ -202,6 +203,6 @@ def main(tree: settings.Settings) -> None:
             tree,
             clock.SystemClock(),
             recorder,
-        ).run(lambda: bool(signals))
+        ).run(stop)
     finally:
         log.close()

@@ -12,14 +12,12 @@ comes from a checkpoint and the events behind it, and only a monitor that has ca
 from __future__ import annotations
 
 import collections
-import signal
 from collections.abc import Callable
-from typing import Protocol
 
 import structlog
 
 from coppice import clock as clocks
-from coppice import errors, eventlog, records, registry, routing, telemetry
+from coppice import errors, eventlog, records, registry, routing, signals, telemetry
 from coppice import settings as settings_tree
 from coppice.eventlog import base as eventlog_base
 from coppice.registry import base as registry_base
@@ -48,10 +46,6 @@ NAP_SECONDS = 0.1
 _log = structlog.get_logger(__name__)
 
 
-class Log(eventlog_base.EventLog, eventlog_base.EventIndex, Protocol):
-    """An event log that answers look-ups too."""
-
-
 class Monitor:
     """Watch one model.
 
@@ -71,7 +65,7 @@ class Monitor:
 
     def __init__(
         self,
-        log: Log,
+        log: eventlog_base.IndexedLog,
         registry: registry_base.Registry,
         settings: settings_tree.Settings,
         clock: clocks.Clock,
@@ -260,16 +254,13 @@ def main(settings: settings_tree.Settings) -> None:
     """
     telemetry.silence()
     telemetry.configure("monitor")
-    signals: list[int] = []
-    for number in (signal.SIGTERM, signal.SIGINT):
-        # Not an event: the handler may interrupt whoever holds an event's lock.
-        signal.signal(number, lambda number, _frame: signals.append(number))
+    stop = signals.stop_requested()
     log = eventlog.open_log(settings)
     try:
         clock = clocks.SystemClock()
         model = settings.project.name
         monitor = Monitor(log, registry.open_registry(settings), settings, clock, Recorder(model))
         with http.served(http.app(monitor, model, clock), settings.monitor):
-            monitor.run(lambda: bool(signals))
+            monitor.run(stop)
     finally:
         log.close()

@@ -23,7 +23,7 @@ import collections
 import contextlib
 import dataclasses
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import NamedTuple, Protocol
+from typing import NamedTuple
 
 import numpy as np
 
@@ -34,10 +34,6 @@ from retrain import labelling, onset
 MOST_REPEATS = 10
 """Recent rows are repeated at most so often: more would teach the model those rows by heart."""
 _NO_SLICE = ""
-
-
-class IndexedLog(base.EventLog, base.EventIndex, Protocol):
-    """A log that can also look events up; the local one can."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -237,7 +233,7 @@ def _recent_rows(examples: Sequence[_Example], tree: settings.Settings) -> int:
     return max(len(series) - onset.onset(series), tree.retrain.min_labels)
 
 
-def from_log(log: IndexedLog, reference: project.Data, tree: settings.Settings) -> Production:
+def from_log(log: base.IndexedLog, reference: project.Data, tree: settings.Settings) -> Production:
     """Read all feedback in the log and collect what can be learned from it."""
     kept = LabelledRequests(limit=tree.retrain.max_production_rows)
     position = base.START

@@ -13,7 +13,6 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import fcntl
-import signal
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Literal
@@ -30,6 +29,7 @@ from coppice import (
     records,
     registry,
     settings,
+    signals,
     telemetry,
 )
 from coppice.eventlog import base as eventlog_base
@@ -100,7 +100,7 @@ class Retrainer:
 
     def __init__(
         self,
-        log: dataset.IndexedLog,
+        log: eventlog_base.IndexedLog,
         registry: registry_base.Registry,
         tree: settings.Settings,
         timer: clock.Clock,
@@ -343,10 +343,7 @@ def _alone(path: Path) -> Iterator[None]:
 def main(tree: settings.Settings) -> None:
     """Run the retrainer of a project until SIGTERM or SIGINT."""
     telemetry.configure("retrain")
-    signals: list[int] = []
-    for number in (signal.SIGTERM, signal.SIGINT):
-        # Not an event: the handler may interrupt whoever holds an event's lock.
-        signal.signal(number, lambda number, _frame: signals.append(number))
+    stop = signals.stop_requested()
     recorder = Recorder(tree.project.name)
     if tree.retrain.metrics_port:
         prometheus_client.start_http_server(
@@ -360,7 +357,7 @@ def main(tree: settings.Settings) -> None:
             tree,
             clock.SystemClock(),
             recorder,
-            stop=lambda: bool(signals),
+            stop=stop,
         ).run()
     finally:
         log.close()

@@ -84,3 +84,7 @@ class EventIndex(Protocol):
     def latest(self, model: str, kind: type[records.Record]) -> records.Event | None:
         """Return the newest event of one kind about one model."""
         ...
+
+
+class IndexedLog(EventLog, EventIndex, Protocol):
+    """A log that answers look-ups too, as both embedded ones do."""

@@ -20,7 +20,7 @@ def up(folder: options.Project = options.HERE) -> None:
     A process that crashes is started again; SIGTERM or Ctrl-C ends all of
     them after the requests in flight. What happens is told line by line.
     """
-    from coppice_cli import supervise
+    from coppice_cli.supervise import up as supervised
 
     tree = compose.settings_of(folder)
     _welcome(tree)
@@ -28,7 +28,7 @@ def up(folder: options.Project = options.HERE) -> None:
     teller = threading.Thread(target=_tell, args=(tree, done), name="teller", daemon=True)
     teller.start()
     try:
-        supervise.main(tree)
+        supervised.main(tree)
     finally:
         done.set()
         teller.join()

@@ -10,9 +10,10 @@ from pathlib import Path
 from packaging.requirements import Requirement
 
 from coppice import settings
-from coppice_cli import doors, guard, supervise
+from coppice_cli import doors, guard
 from coppice_cli.doctor import finding
 from coppice_cli.doctor.finding import Finding
+from coppice_cli.supervise import lock
 
 LITTLE_SPACE = 2**30
 """Free bytes below which the doctor warns: a version with its parent takes some 10 MB."""
@@ -79,7 +80,7 @@ def ports(tree: settings.Settings) -> list[Finding]:
     if len(set(places.values())) < len(places):
         text = f"serve.port and monitor.port are both {tree.serve.port}"
         return [finding.problem("ports", text, "give each its own port")]
-    running = supervise.read_status(tree.home)
+    running = lock.read_status(tree.home)
     if running is not None:
         text = f"in use by `coppice up`, which runs as process {running.pid}"
         return [finding.ok("ports", text)]

@@ -15,8 +15,10 @@ from pathlib import Path
 import pytest
 
 from coppice import clock, errors
-from coppice_cli import supervise
-from coppice_cli.supervise import Child, Patience, Stop, Supervisor
+from coppice_cli.supervise import family, lock
+from coppice_cli.supervise.children import Child
+from coppice_cli.supervise.life import Patience
+from coppice_cli.supervise.supervisor import Stop, Supervisor
 from tests.support import programs
 
 PATIENCE = Patience(first_seconds=0.05, cap_seconds=0.2, stable_seconds=60.0, limit=4)
@@ -55,8 +57,8 @@ class Run:
     def join(self) -> None:
         self._thread.join()
 
-    def children(self) -> dict[str, supervise.lock.ChildStatus]:
-        status = supervise.read_status(self._home)
+    def children(self) -> dict[str, lock.ChildStatus]:
+        status = lock.read_status(self._home)
         return {child.name: child for child in status.children} if status else {}
 
     def phases(self) -> list[str]:
@@ -83,7 +85,7 @@ def test_children_start_and_end_with_the_supervisor(tmp_path: Path) -> None:
         programs.until(lambda: run.phases() == ["running", "running"])
         pids = [run.pid("one"), run.pid("two")]
     assert [programs.alive(pid) for pid in pids] == [False, False]
-    assert supervise.read_status(tmp_path) is None
+    assert lock.read_status(tmp_path) is None
 
 
 def test_the_next_child_starts_once_the_one_before_is_ready(tmp_path: Path) -> None:
@@ -195,12 +197,12 @@ def test_two_supervisors_of_one_project_are_refused(tmp_path: Path) -> None:
 UP = """
 import pathlib, sys
 from coppice import clock
-from coppice_cli import supervise
-with supervise.until_signalled() as stop:
-    supervise.Supervisor(
-        [supervise.Child(name="worker", argv=("sleep", "600"))],
+from coppice_cli.supervise import children, life, supervisor
+with supervisor.until_signalled() as stop:
+    supervisor.Supervisor(
+        [children.Child(name="worker", argv=("sleep", "600"))],
         home=pathlib.Path(sys.argv[1]), clock=clock.SystemClock(),
-        patience=supervise.Patience(), report=lambda text: print(text, flush=True),
+        patience=life.Patience(), report=lambda text: print(text, flush=True),
     ).run(stop)
 print("all ended")
 """
@@ -221,7 +223,7 @@ def up(tmp_path: Path) -> Iterator[subprocess.Popen[str]]:
 
 
 def worker_of(home: Path) -> int | None:
-    status = supervise.read_status(home)
+    status = lock.read_status(home)
     running_now = status is not None and status.children[0].phase == "running"
     return status.children[0].pid if status and running_now else None
 
@@ -255,7 +257,7 @@ def test_leftovers_of_a_killed_supervisor_are_ended_by_the_next(
 ) -> None:
     stubborn = subprocess.Popen(
         ["sleep", "600"],
-        env={**os.environ, supervise.family.MARK: supervise.family.mark(tmp_path, "worker")},
+        env={**os.environ, family.MARK: family.mark(tmp_path, "worker")},
     )
     up.kill()
     up.wait()

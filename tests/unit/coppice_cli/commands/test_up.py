@@ -6,8 +6,10 @@ from pathlib import Path
 import pytest
 
 from coppice import errors, records, settings
-from coppice_cli import narrator, supervise
+from coppice_cli import narrator
 from coppice_cli.commands import up
+from coppice_cli.supervise import lock
+from coppice_cli.supervise import up as supervised
 from tests.support import command_line
 from tests.support.command_line import Call
 
@@ -25,7 +27,7 @@ def test_where_everything_is_is_told_before_it_starts(
     call: Call, tree: settings.Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     ran: list[settings.Settings] = []
-    monkeypatch.setattr(supervise, "main", ran.append)
+    monkeypatch.setattr(supervised, "main", ran.append)
     result = call("up", "-C", tree.root)
     assert (result.code, ran) == (0, [tree])
     assert result.err.splitlines() == [
@@ -51,12 +53,12 @@ def test_what_the_loop_decides_is_told_while_it_runs(
 
     monkeypatch.setattr(up, "LOOK_SECONDS", 0.01)
     monkeypatch.setattr(narrator, "Narrator", Telling)
-    monkeypatch.setattr(supervise, "main", lambda _: looked.wait(10.0))
+    monkeypatch.setattr(supervised, "main", lambda _: looked.wait(10.0))
     assert "retraining started: the world changed" in call("up", "-C", tree.root).err
 
 
 def test_a_second_up_for_one_project_is_refused(call: Call, tree: settings.Settings) -> None:
-    with supervise.lock.hold(tree.home):
+    with lock.hold(tree.home):
         result = call("up", "-C", tree.root)
     assert result.code == errors.EnvironmentProblem.exit_code
     assert "runs already" in result.err
