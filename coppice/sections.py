@@ -277,6 +277,11 @@ class DriftSettings(Section):
     """Clean windows drawn from the reference to find the threshold."""
     sustained: int = Field(default=2, ge=1)
     """Windows in a row that must alarm before drift is declared."""
+    slices: int = Field(default=4, ge=0)
+    """Slices that get windows of their own, those of the most traffic; 0 watches none apart. They
+    share one false-alarm rate, so that more slices see less each."""
+    label_window: int = Field(default=200, ge=20)
+    """Labels per window in which their distribution is compared with the reference's targets."""
 
 
 class DecaySettings(Section):
@@ -307,6 +312,10 @@ class MonitorSettings(Section):
     """Predictions that wait for labels in memory; older ones are no longer joined."""
     slice_limit: int = Field(default=20, ge=0)
     """Most slices watched, by traffic; bounds memory and metric labels."""
+    reports_kept: int = Field(default=20, ge=0)
+    """Most drift reports (HTML, about 4 MB each) that are kept; 0 writes none."""
+    report_days: float = Field(default=30.0, gt=0)
+    """A drift report older than this is deleted when the next one is written, days."""
 
 
 class RetrainSettings(Section):

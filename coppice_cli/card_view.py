@@ -49,7 +49,7 @@ def _what_next(made: records.Candidate) -> str:
 
 
 def _evaluation(screen: rich.console.Console, where: str, table: evaluation.Table) -> None:
-    names = [name for name in COLUMNS if name in table.columns]
+    names: list[evaluation.Column] = [name for name in COLUMNS if name in table.columns]
     titles = [COLUMNS[name] for name in names]
     shown = console.table(f"{where}, {table.rows:,} rows", *titles, numbers=tuple(titles))
     for figure in next(iter(table.columns.values())):
@@ -69,21 +69,31 @@ def _gates(screen: rich.console.Console, results: tuple[gates.GateResult, ...]) 
     """Show every gate in a line, and what the failed ones said in full."""
     table = console.table("gate", "", "measured", "limit", numbers=("measured", "limit"))
     for result in results:
+        if not result.judged:
+            continue
         mark = "[green]passed[/]" if result.passed else "[bold red]refused[/]"
         measured, limit = (_in_units(result, value) for value in (result.figure, result.threshold))
         table.add_row(console.plain(result.name), mark, measured, limit)
     screen.print(table)
     for sentence in gates.refusals(results):
         screen.print(sentence, markup=False, soft_wrap=True)
+    if gates.not_judged(results):
+        names = ", ".join(gates.not_judged(results))
+        screen.print(f"not judged, because not measured: {names}", markup=False, soft_wrap=True)
 
 
-def _in_units(result: gates.GateResult, value: float) -> str:
+def _in_units(result: gates.GateResult, value: float | None) -> str:
     """Write a gate's figure in its unit: a gain, a share, or a change of score in points."""
-    match result.name:
-        case "latency":
+    if value is None:
+        return "-"
+    # Cards of the first schema leave the unit to the name.
+    match result.unit or {"latency": "times", "min score": "share"}.get(result.name, "drop"):
+        case "times":
             return console.ratio(value)
-        case "min score":
+        case "share":
             return console.percent(value, 2)
+        case "rise":
+            return f"{100.0 * value:+.2f} points"
         case _:
             # A gate speaks of the drop; a reader expects a loss to be negative.
             return f"{-100.0 * value:+.2f} points"

@@ -10,12 +10,12 @@ and the control plane never sees it accepted.
 
 from __future__ import annotations
 
-import contextlib
+import copy
 import dataclasses
 import tempfile
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Literal, TypeAlias
+from typing import Literal, NamedTuple
 
 import msgspec
 from torch import nn
@@ -28,27 +28,22 @@ from retrain import (
     dataset,
     gates,
     material,
+    nearest,
     network,
     pack,
     parents,
+    phases,
     proving,
     quality,
     train,
 )
-from retrain.evaluate import evaluation
+from retrain.evaluate import evaluation, inspection, section
 from retrain.pruning import recipe, schedule, surgery
 
 SOURCE = "coppice/retrain"
 """Source of every event that this plane writes."""
-Progress: TypeAlias = Callable[[str, float], None]
-"""Told the phase and the share of it that is done; may raise to stop the flow."""
 
 SYSTEM_CLOCK = clock.SystemClock()
-
-
-def silent(phase: str, share: float) -> None:
-    """Ignore progress."""
-    del phase, share
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
@@ -91,30 +86,6 @@ class CandidateRequest:
     recover_on: str | None = None
 
 
-class Phases:
-    """Tell progress and keep the time of each phase.
-
-    Attributes
-    ----------
-    seconds
-        Time of each phase that has ended, by name.
-    """
-
-    def __init__(self, progress: Progress, timer: clock.Clock) -> None:
-        self._progress = progress
-        self._timer = timer
-        self.seconds: dict[str, float] = {}
-
-    @contextlib.contextmanager
-    def phase(self, name: str) -> Iterator[Callable[[float], None]]:
-        """Time a block; yields a function that is told the share that is done."""
-        start = self._timer.monotonic()
-        self._progress(name, 0.0)
-        yield lambda share: self._progress(name, share)
-        self._progress(name, 1.0)
-        self.seconds[name] = self._timer.monotonic() - start
-
-
 @dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
 class _Bench:
     """What every phase works with."""
@@ -122,7 +93,7 @@ class _Bench:
     own: project.Project
     registry: Registry
     request: CandidateRequest
-    phases: Phases
+    phases: phases.Phases
     timer: clock.Clock
     folder: Path
 
@@ -146,13 +117,20 @@ class _Models:
     cut: surgery.Surgery
 
 
+class _Found(NamedTuple):
+    """All that was measured of a candidate."""
+
+    judged: evaluation.Evaluation
+    sections: inspection.Sections
+
+
 def make(
     own: project.Project,
     registry: Registry,
     log: EventLog,
     request: CandidateRequest,
     *,
-    progress: Progress = silent,
+    progress: phases.Progress = phases.silent,
     timer: clock.Clock = SYSTEM_CLOCK,
 ) -> records.Candidate:
     """Make a candidate and log what became of it.
@@ -171,24 +149,25 @@ def make(
     ProjectError
         The project's own code or data cannot be used.
     """
-    phases = Phases(progress, timer)
+    steps = phases.Phases(progress, timer)
     cores = network.on_cores(own.settings.train.threads)
     with cores, tempfile.TemporaryDirectory(prefix="coppice-") as name:
         bench = _Bench(
             own=own,
             registry=registry,
             request=request,
-            phases=phases,
+            phases=steps,
             timer=timer,
             folder=Path(name),
         )
-        with phases.phase("data"):
+        with steps.phase("data"):
             used = material.gather(
                 own, request.production, data=request.data, recover_on=request.recover_on
             )
         models = _train(bench, used)
         judged = _judge(bench, used, models)
-        made = _register(bench, used, models, judged)
+        found = _inspect(bench, used, models)
+        made = _register(bench, used, models, _Found(judged, found))
     log.append([records.seal(made, source=SOURCE, now=timer.now())])
     if made.status == "refused":
         message = (
@@ -304,10 +283,39 @@ def _judge(bench: _Bench, used: material.Material, models: _Models) -> evaluatio
     return msgspec.structs.replace(judged, latency=timed)
 
 
+def _inspect(bench: _Bench, used: material.Material, models: _Models) -> inspection.Sections:
+    """Measure what `[inspect]` asks for, on copies, so that no section changes what is packed."""
+    how = inspection.Inspection(rules=bench.own.settings.inspect, timer=bench.timer)
+    columns: dict[evaluation.Column, nn.Module] = {
+        "parent": models.parent.model,
+        "null": models.null,
+        "candidate": models.candidate,
+    }
+    with bench.phases.phase("inspect") as progress:
+        subject = section.Subject(
+            own=bench.own,
+            models={name: copy.deepcopy(model).eval() for name, model in columns.items()},
+            data=used.data,
+            production=used.production,
+            training=used.training,
+            rules=proving.rules(bench.own, used.data.classes),
+            recipe=bench.request.recipe,
+            graphs=proving.graphs(
+                bench.registry,
+                models.parent_tag,
+                bench.folder / "candidate" / artifact.MODEL,
+                used.data,
+            ),
+        )
+        return how.run(subject, progress)
+
+
 def _register(
-    bench: _Bench, used: material.Material, models: _Models, judged: evaluation.Evaluation
+    bench: _Bench, used: material.Material, models: _Models, found: _Found
 ) -> records.Candidate:
-    results = gates.check(judged, bench.own.settings.gates)
+    judged, sections = found
+    results = gates.check_all(judged, sections, bench.own.settings.gates)
+    results = nearest.advise(results, bench.request.recipe, models.parent_tag, bench.registry)
     refusals = gates.refusals(results)
     status = _status(refusals, force=bench.request.force)
     made = card.Card(
@@ -319,6 +327,7 @@ def _register(
         gates=results,
         quality=quality.inspect(used.data, used.production),
         cost=_cost(used, {"parent": models.parent.model, "candidate": models.candidate}),
+        sections=sections,
     )
     folder = bench.folder / "candidate"
     with bench.phases.phase("pack"):

@@ -14,10 +14,11 @@ import msgspec
 
 from coppice import __version__, artifact, errors
 from retrain import gates, quality
-from retrain.evaluate import evaluation
+from retrain.evaluate import evaluation, section
 from retrain.pruning import recipe
 
-SCHEMA = 1
+SCHEMA = 2
+"""Raised when a field changes its meaning. Cards of schema 1 are read too: they lack sections."""
 _LIBRARIES = ("torch", "torch-pruning", "onnx", "onnxscript", "onnxruntime", "numpy")
 
 
@@ -60,6 +61,8 @@ class Card(msgspec.Struct, frozen=True, kw_only=True):
     quality: quality.Quality
     cost: dict[str, float] = {}
     """Multiply-accumulates for one row and trained parameters, by column."""
+    sections: dict[str, section.Section] = {}
+    """Deeper measurements by name; also those that were not made, with the reason."""
 
 
 def libraries() -> dict[str, str]:
@@ -88,13 +91,23 @@ def read(folder: Path) -> Card:
     """
     path = folder / artifact.CARD
     try:
-        return msgspec.json.decode(path.read_bytes(), type=Card)
+        found = msgspec.json.decode(path.read_bytes(), type=Card)
     except FileNotFoundError as cause:
         message = f"{folder} has no {artifact.CARD}"
         raise errors.ArtifactError(message) from cause
     except msgspec.MsgspecError as cause:
         message = f"{path} is not a card of this version ({cause}); prune again to write a new one"
         raise errors.ArtifactError(message) from cause
+    if found.schema > SCHEMA:
+        message = f"{path} was written by a newer Coppice (schema {found.schema}); use that one"
+        raise errors.ArtifactError(message)
+    return found
+
+
+def json_schema() -> dict[str, Any]:
+    """Return the JSON Schema of a card, for programs that read `card.json`."""
+    title = {"$schema": "https://json-schema.org/draft/2020-12/schema", "title": "Coppice card"}
+    return title | msgspec.json.schema(Card)
 
 
 def figures(card: Card) -> dict[str, float]:

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 from torch import nn
 
-from coppice import clock, labels, project, runtime
+from coppice import artifact, clock, labels, project, runtime
 from coppice.registry.base import Registry
 from retrain import material, reference, train
 from retrain.evaluate import evaluation, latency
@@ -65,6 +65,28 @@ def champion(registry: Registry, name: str, data: project.Data) -> runtime.Runti
     found = runtime.Runtime(registry.path(tag), expected_tag=tag)
     same = found.manifest.inputs == reference.input_specs(data.train)
     return found if same and found.manifest.classes == data.classes else None
+
+
+def graphs(
+    registry: Registry, parent: str, candidate: Path, data: project.Data
+) -> dict[evaluation.Column, str]:
+    """Return the ONNX files to compare on the serving runtime, the champion's where it fits.
+
+    Parameters
+    ----------
+    parent
+        Tag of the dense parent.
+    candidate
+        The candidate's graph, which is in no registry yet.
+    """
+    found: dict[evaluation.Column, str] = {
+        "parent": str(registry.path(parent) / artifact.MODEL),
+        "candidate": str(candidate),
+    }
+    name = parent.partition(":")[0]
+    if champion(registry, name, data) is not None:
+        found["champion"] = str(registry.path(registry.aliases(name)["champion"]) / artifact.MODEL)
+    return found
 
 
 def _served(version: runtime.Runtime, split: project.Split) -> labels.Floats:

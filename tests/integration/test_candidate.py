@@ -12,7 +12,8 @@ import pytest
 
 from coppice import artifact, errors, project, records, runtime, settings
 from coppice.testing import ManualClock, MemoryLog, MemoryRegistry
-from retrain import candidate, card, dataset, parents, weights
+from retrain import candidate, card, dataset, gates, parents, weights
+from retrain.evaluate import inspection
 from retrain.pruning import recipe
 from tests.support import digits
 
@@ -29,6 +30,7 @@ def tree_of(folder: Path) -> settings.Settings:
         project=settings.ProjectSettings(name="digits", module=digits.MODULE),
         train=settings.TrainSettings(epochs=10, learning_rate=5e-3),
         gates=settings.GateSettings(max_score_drop=0.05, max_slice_drop=0.2),
+        inspect=settings.InspectSettings(sections=()),
     )
 
 
@@ -134,6 +136,38 @@ def test_an_over_pruned_candidate_is_refused_with_gate_figure_and_threshold(
     found = card.read(house.registry.path(refused.version))
     assert found.status == "refused"
     assert house.registry.aliases("digits") == {"parent": accepted.parent}
+
+
+def test_a_refusal_names_the_nearest_recipe_of_the_same_parent_that_passed(
+    house: House, accepted: records.Candidate
+) -> None:
+    over = dataclasses.replace(RECIPE, amount=0.95, finetune_epochs=0)
+    with pytest.raises(errors.GateRefused, match=r"that passed: amount 0\.5 by taylor"):
+        house.make(candidate.CandidateRequest(recipe=over))
+    (first, *_) = house.last().refusals
+    assert accepted.version in first
+
+
+def test_what_is_not_inspected_is_listed_and_not_judged(
+    house: House, accepted: records.Candidate
+) -> None:
+    found = card.read(house.registry.path(accepted.version))
+    assert {each.status for each in found.sections.values()} == {"off"}
+    assert gates.not_judged(found.gates) == tuple(gate.name for gate in gates.SECTION_GATES)
+
+
+def test_sections_measure_copies_so_that_none_changes_what_is_packed(
+    house: House, accepted: records.Candidate, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(inspection.SECTIONS, "cost", "tests.support.vandal_section")
+    inspected = settings.InspectSettings(sections=("cost",))
+    tree = house.own.settings.model_copy(update={"inspect": inspected})
+    own = dataclasses.replace(house.own, settings=tree)
+    made = house._replace(own=own).make(candidate.CandidateRequest(recipe=RECIPE))
+    found = card.read(house.registry.path(made.version))
+    assert found.sections["cost"].figures["broken"].value == 3.0
+    assert made.figures == accepted.figures
+    assert found.gates == card.read(house.registry.path(accepted.version)).gates
 
 
 def test_force_registers_what_the_gates_refuse_and_says_so(house: House) -> None:
@@ -284,6 +318,7 @@ def test_progress_names_every_phase_in_order(house: House, accepted: records.Can
         "evaluate",
         "export",
         "latency",
+        "inspect",
         "pack",
     ]
     assert [share for phase, share in told if phase == "recover"][:2] == [0.0, pytest.approx(0.5)]

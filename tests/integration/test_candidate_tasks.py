@@ -74,6 +74,7 @@ def regression(folder: Path, **fields: Any) -> project.Project:
         project=settings.ProjectSettings(name="price", task="regression", scale=2.0, **fields),
         train=settings.TrainSettings(epochs=15, learning_rate=1e-2),
         gates=settings.GateSettings(max_score_drop=0.1, max_slice_drop=0.2),
+        inspect=settings.InspectSettings(sections=()),
     )
     return project.Project(
         settings=tree, build_model=lambda: Towers(1), load_data=lambda: REGRESSION
@@ -86,6 +87,7 @@ def binary(folder: Path) -> project.Project:
         project=settings.ProjectSettings(name="fraud", task="binary"),
         train=settings.TrainSettings(epochs=8, learning_rate=1e-2),
         gates=settings.GateSettings(max_score_drop=0.1, max_slice_drop=0.2),
+        inspect=settings.InspectSettings(sections=()),
     )
     return project.Project(settings=tree, build_model=lambda: Towers(2), load_data=lambda: BINARY)
 

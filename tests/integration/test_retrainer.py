@@ -29,6 +29,7 @@ def tree_of(folder: Path) -> settings.Settings:
         train=settings.TrainSettings(epochs=4, learning_rate=5e-3),
         # What is made is judged elsewhere; here every candidate may pass.
         gates=settings.GateSettings(max_score_drop=1.0, max_slice_drop=1.0),
+        inspect=settings.InspectSettings(sections=()),
         retrain=settings.RetrainSettings(cooldown_seconds=600.0, min_labels=100),
     )
 

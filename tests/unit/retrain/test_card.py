@@ -10,6 +10,7 @@ from coppice import artifact, errors
 from retrain import card, quality
 from retrain.evaluate import evaluation, latency, paired
 from retrain.pruning import recipe
+from tests.support import cards
 
 COMPARED = paired.compare(
     paired.Pairs(outcomes=np.array([1.0, 0.0]), divergence=np.array([1.0, 0.0])),
@@ -103,3 +104,31 @@ def test_the_event_carries_the_figures_that_people_ask_for() -> None:
 
 def test_every_library_that_shapes_a_model_is_named() -> None:
     assert {"torch", "onnxruntime", "torch-pruning", "numpy"} <= set(card.libraries())
+
+
+def test_sections_are_read_back_as_they_were_written(tmp_path: Path) -> None:
+    written = cards.harmless()
+    (tmp_path / artifact.CARD).write_bytes(msgspec.json.encode(card.to_tree(written)))
+    assert card.read(tmp_path) == written
+    assert card.read(tmp_path).sections["robustness"].seconds == 3.25
+
+
+def test_a_card_of_the_first_schema_is_read_and_has_no_sections(tmp_path: Path) -> None:
+    tree = card.to_tree(built()) | {"schema": 1}
+    del tree["sections"]
+    (tmp_path / artifact.CARD).write_bytes(msgspec.json.encode(tree))
+    found = card.read(tmp_path)
+    assert (found.schema, found.sections) == (1, {})
+
+
+def test_a_card_of_a_newer_version_is_not_guessed_at(tmp_path: Path) -> None:
+    tree = card.to_tree(built()) | {"schema": 3}
+    (tmp_path / artifact.CARD).write_bytes(msgspec.json.encode(tree))
+    with pytest.raises(errors.ArtifactError, match=r"newer Coppice \(schema 3\)"):
+        card.read(tmp_path)
+
+
+def test_the_published_schema_names_every_field() -> None:
+    published = card.json_schema()
+    assert published["$schema"].startswith("https://json-schema.org/")
+    assert set(published["$defs"]["Card"]["properties"]) == set(card.Card.__struct_fields__)

@@ -8,7 +8,8 @@ from hypothesis import strategies as st
 
 from coppice import settings
 from retrain import gates
-from retrain.evaluate import evaluation, latency, paired
+from retrain.evaluate import evaluation, latency, paired, section
+from tests.support import cards
 
 RULES = settings.GateSettings()
 
@@ -176,3 +177,107 @@ def test_a_looser_threshold_never_refuses_what_a_tighter_one_let_pass(
     tight = settings.GateSettings(max_score_drop=min(allowed, looser))
     loose = settings.GateSettings(max_score_drop=max(allowed, looser))
     assert set(failed(judged, loose)) <= set(failed(judged, tight))
+
+
+def one(name: str, figure: str, value: float, **ends: float) -> dict[str, section.Section]:
+    found = section.Section(
+        name=name,
+        title=name,
+        status="measured",
+        sentence="",
+        figures={figure: section.Figure(value=value, **ends)},
+    )
+    return {name: found}
+
+
+def judged_section(
+    sections: dict[str, section.Section], name: str, rules: settings.GateSettings = RULES
+) -> gates.GateResult:
+    (result,) = (each for each in gates.check_sections(sections, rules) if each.name == name)
+    return result
+
+
+@pytest.mark.parametrize("gate", gates.SECTION_GATES, ids=lambda gate: gate.name)
+def test_every_gate_on_a_section_has_a_limit_and_a_section_that_exist(
+    gate: gates.SectionGate,
+) -> None:
+    assert gate.limit in settings.GateSettings.model_fields
+    assert gate.section in settings.InspectSettings().sections
+
+
+def test_a_section_is_refused_only_where_the_figure_is_shown_to_exceed_the_limit() -> None:
+    # 8 points of extra loss against 5 allowed: shown from 6 points on, not shown from 4.
+    shown = one("robustness", "worst_drop", 0.08, low=0.06, high=0.1)
+    unsure = one("robustness", "worst_drop", 0.08, low=0.04, high=0.12)
+    assert judged_section(shown, "robustness").refused
+    assert judged_section(unsure, "robustness").passed
+    assert judged_section(shown, "robustness").sentence == (
+        "gate 'robustness': the largest extra loss of score under attack or corruption is 8.00 "
+        "points (between 6.00 points and 10.00 points), which exceeds the 5.00 points allowed"
+    )
+
+
+def test_a_figure_without_an_interval_is_judged_by_itself() -> None:
+    assert judged_section(one("data", "leaked_share", 0.011), "leaked holdout").refused
+    assert judged_section(one("data", "leaked_share", 0.01), "leaked holdout").passed
+
+
+def test_too_few_independent_labels_are_refused() -> None:
+    found = judged_section(one("labels", "independent_share", 0.05), "independent labels")
+    assert found.refused
+    assert found.sentence.endswith("is 5.00%, which misses the 20.00% required")
+    assert judged_section(one("labels", "independent_share", 0.2), "independent labels").passed
+
+
+def test_what_was_not_measured_has_neither_passed_nor_been_refused() -> None:
+    results = gates.check_sections(cards.SECTIONS, RULES)
+    assert gates.refusals(results) == ()
+    assert gates.not_judged(results) == (
+        "privacy",
+        "fairness",
+        "leaked holdout",
+        "label issues",
+        "independent labels",
+    )
+    fairness = judged_section(cards.SECTIONS, "fairness")
+    assert (fairness.passed, fairness.refused, fairness.figure) == (False, False, None)
+    assert fairness.sentence.endswith("was not judged (Not measured: install coppice[audit])")
+
+
+def test_a_section_without_the_figure_says_so() -> None:
+    found = judged_section(one("labels", "issue_share", 0.0), "independent labels")
+    assert found.sentence.endswith("was not judged (section 'labels' has no such figure here)")
+
+
+def test_what_is_required_is_refused_when_it_was_not_measured() -> None:
+    rules = settings.GateSettings(require=("privacy",))
+    result = judged_section(cards.SECTIONS, "privacy", rules)
+    assert result.refused
+    assert "is required and was not measured" in result.sentence
+
+
+def test_a_refusal_names_the_recipe_that_is_known_to_pass() -> None:
+    results = gates.check(evaluation.Evaluation(holdout=table(comparison(20, 2, 400))), RULES)
+    score, floor = gates.advise(results, "amount 0.3 passed (m:b)")
+    assert score.nearest == "amount 0.3 passed (m:b)"
+    assert floor.nearest == ""
+    assert gates.refusals([score, floor])[0].endswith("1.00 allowed; amount 0.3 passed (m:b)")
+
+
+def test_everything_together_is_scores_first_and_sections_after() -> None:
+    judged = evaluation.Evaluation(holdout=table(comparison(0, 0, 400)))
+    names = [result.name for result in gates.check_all(judged, {}, RULES)]
+    assert names[:3] == ["score", "min score", "robustness"]
+    assert len(names) == 2 + len(gates.SECTION_GATES)
+
+
+@given(value=st.floats(0, 1), limit=st.floats(0, 1), looser=st.floats(0, 1))
+def test_a_looser_limit_on_a_section_never_refuses_what_a_tighter_one_let_pass(
+    value: float, limit: float, looser: float
+) -> None:
+    found = one("robustness", "worst_drop", value)
+    tight = settings.GateSettings(max_robustness_drop=min(limit, looser))
+    loose = settings.GateSettings(max_robustness_drop=max(limit, looser))
+    assert judged_section(found, "robustness", loose).refused <= (
+        judged_section(found, "robustness", tight).refused
+    )
