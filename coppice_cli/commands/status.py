@@ -10,6 +10,7 @@ from coppice_cli import compose, console, options
 
 if TYPE_CHECKING:
     from coppice import settings
+    from coppice.eventlog import base
     from coppice.registry import base
     from coppice_cli import snapshot
 
@@ -42,7 +43,7 @@ def status(
 
 
 def _watch(
-    tree: settings.Settings, log: compose.Log, registry: base.Registry, every: float
+    tree: settings.Settings, log: base.IndexedLog, registry: base.Registry, every: float
 ) -> None:
     import rich.live
 
@@ -55,7 +56,9 @@ def _watch(
             clock.sleep(every)
 
 
-def _take(tree: settings.Settings, log: compose.Log, registry: base.Registry) -> snapshot.Snapshot:
+def _take(
+    tree: settings.Settings, log: base.IndexedLog, registry: base.Registry
+) -> snapshot.Snapshot:
     from coppice_cli import snapshot
 
     return snapshot.take(tree, log, registry, now=compose.clock().now())
