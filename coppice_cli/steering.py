@@ -12,12 +12,12 @@ from coppice import clock, errors, records
 from deploy import plan
 
 if TYPE_CHECKING:
-    from coppice_cli import compose
+    from coppice.eventlog.base import IndexedLog
 
 POLL_SECONDS = 0.1
 
 
-def state_of(log: compose.Log, model: str) -> records.Rollout | None:
+def state_of(log: IndexedLog, model: str) -> records.Rollout | None:
     """Return the newest rollout event, which is the whole state; `None` before the first."""
     event = log.latest(model, records.Rollout)
     if event is None:
@@ -26,13 +26,13 @@ def state_of(log: compose.Log, model: str) -> records.Rollout | None:
     return record if isinstance(record, records.Rollout) else None
 
 
-def history(log: compose.Log, model: str) -> list[tuple[float, records.Rollout]]:
+def history(log: IndexedLog, model: str) -> list[tuple[float, records.Rollout]]:
     """Return every step of every rollout with its time, oldest first."""
     unsealed = ((event.time, records.unseal(event)) for event in log.find(model, records.Rollout))
     return [(time, record) for time, record in unsealed if isinstance(record, records.Rollout)]
 
 
-def order(log: compose.Log, command: records.Command, clock: clock.Clock) -> str:
+def order(log: IndexedLog, command: records.Command, clock: clock.Clock) -> str:
     """Append a command that the state allows, and return its event's id.
 
     Raises
@@ -47,7 +47,7 @@ def order(log: compose.Log, command: records.Command, clock: clock.Clock) -> str
 
 
 def outcome(
-    log: compose.Log, model: str, command_id: str, *, clock: clock.Clock, patience: float
+    log: IndexedLog, model: str, command_id: str, *, clock: clock.Clock, patience: float
 ) -> records.Rollout:
     """Wait for the rollout event that answers a command.
 

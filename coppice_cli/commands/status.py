@@ -10,7 +10,7 @@ from coppice_cli import compose, console, options
 
 if TYPE_CHECKING:
     from coppice import settings
-    from coppice.eventlog import base
+    from coppice.eventlog.base import IndexedLog
     from coppice.registry import base
     from coppice_cli import snapshot
 
@@ -42,9 +42,7 @@ def status(
         console.out().print(status_view.render(seen))
 
 
-def _watch(
-    tree: settings.Settings, log: base.IndexedLog, registry: base.Registry, every: float
-) -> None:
+def _watch(tree: settings.Settings, log: IndexedLog, registry: base.Registry, every: float) -> None:
     import rich.live
 
     from coppice_cli import status_view
@@ -56,9 +54,7 @@ def _watch(
             clock.sleep(every)
 
 
-def _take(
-    tree: settings.Settings, log: base.IndexedLog, registry: base.Registry
-) -> snapshot.Snapshot:
+def _take(tree: settings.Settings, log: IndexedLog, registry: base.Registry) -> snapshot.Snapshot:
     from coppice_cli import snapshot
 
     return snapshot.take(tree, log, registry, now=compose.clock().now())
