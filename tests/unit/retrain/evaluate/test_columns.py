@@ -5,7 +5,7 @@ import pytest
 
 from coppice import project
 from retrain.evaluate import columns
-from tests.support import digits, subjects
+from tests.support import digits, planted
 
 
 def table(*values: list[float]) -> project.Split:
@@ -29,13 +29,13 @@ def test_the_share_of_missing_values_is_told_by_column() -> None:
     assert found.tolist() == [0.0, 0.5]
 
 
-@pytest.mark.parametrize("data", [digits.load_data(), subjects.cancer()], ids=["digits", "cancer"])
+@pytest.mark.parametrize("data", [digits.load_data(), planted.cancer()], ids=["digits", "cancer"])
 def test_real_splits_drawn_alike_do_not_stray(data: project.Data) -> None:
     assert columns.strays(data.train, data.holdout, alpha=0.05) == ()
 
 
 def test_a_column_in_other_units_strays_and_its_rows_are_named() -> None:
-    data = subjects.cancer()
+    data = planted.cancer()
     cells = data.holdout.inputs["cells"].copy()
     # The first column is a mean radius of 7 to 28; twenty rows come in hundredths of it.
     cells[:20, 0] *= 100.0

@@ -7,7 +7,7 @@ import numpy as np
 from coppice import project
 from retrain import dataset
 from retrain.evaluate import data, section
-from tests.support import digits, subjects
+from tests.support import digits, planted
 
 DATA = digits.load_data()
 
@@ -20,7 +20,7 @@ def holding(holdout: project.Split, training: project.Split, rows: int) -> proje
 
 
 def measured(changed: project.Data, **more: object) -> section.Section:
-    return data.measure(subjects.subject(changed, **more))
+    return data.measure(planted.subject(changed, **more))
 
 
 def table(found: section.Section, title: str) -> section.Table:

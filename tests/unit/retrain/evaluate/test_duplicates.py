@@ -6,7 +6,7 @@ import numpy as np
 
 from coppice import project
 from retrain.evaluate import duplicates
-from tests.support import digits, subjects
+from tests.support import digits, planted
 
 DATA = digits.load_data()
 
@@ -26,7 +26,7 @@ def test_real_scans_of_different_people_are_no_copies() -> None:
 
 
 def test_real_patients_are_no_copies() -> None:
-    data = subjects.cancer()
+    data = planted.cancer()
     space = duplicates.Space(data.train, seed=0)
     found = duplicates.overlap(data.train, data.holdout, space)
     assert (found.exact, found.near) == ((), ())
