@@ -31,7 +31,7 @@ class World:
     scanner: Scanner = "good"
     film_share: float = 0.0
     first: int = 0
-    last: int = 180
+    last: int = 160
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
