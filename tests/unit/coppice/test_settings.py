@@ -126,6 +126,8 @@ def test_every_default_is_a_promise() -> None:
             "false_alarm_rate": 0.01,
             "calibration_windows": 200,
             "sustained": 2,
+            "slices": 4,
+            "label_window": 200,
         },
         "decay": {
             "tolerance": 0.05,
@@ -140,6 +142,8 @@ def test_every_default_is_a_promise() -> None:
             "poll_seconds": 0.5,
             "join_limit": 50_000,
             "slice_limit": 20,
+            "reports_kept": 20,
+            "report_days": 30.0,
         },
         "retrain": {
             "enabled": True,

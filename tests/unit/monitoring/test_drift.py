@@ -64,12 +64,12 @@ class TestLook:
 
     def test_a_ratio_of_one_lies_exactly_at_the_threshold(self, calibrated: Drift) -> None:
         threshold = calibrated.thresholds[0]
-        assert drift._ratio("ks", threshold, threshold) == pytest.approx(1.0)
-        assert drift._ratio("ks", threshold**2, threshold) == pytest.approx(2.0)
-        assert drift._ratio("psi", 0.3, 0.1) == pytest.approx(3.0)
+        assert drift.ratio_of("ks", threshold, threshold) == pytest.approx(1.0)
+        assert drift.ratio_of("ks", threshold**2, threshold) == pytest.approx(2.0)
+        assert drift.ratio_of("psi", 0.3, 0.1) == pytest.approx(3.0)
 
     def test_a_p_value_that_underflows_is_far_past_the_threshold(self, calibrated: Drift) -> None:
-        assert 10.0 < drift._ratio("ks", 0.0, calibrated.thresholds[0]) < math.inf
+        assert 10.0 < drift.ratio_of("ks", 0.0, calibrated.thresholds[0]) < math.inf
 
     def test_of_a_longer_window_the_last_rows_count(self, calibrated: Drift) -> None:
         longer = np.vstack([shifted(5, by=9.0), clean(1)])
