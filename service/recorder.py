@@ -8,13 +8,19 @@ BentoML's workers run Prometheus in multiprocess mode: the values lie in files t
 from __future__ import annotations
 
 import functools
-from typing import Any, Literal, TypeAlias
+import itertools
+from typing import Any, Literal, TypeAlias, get_args
 
 import prometheus_client
 from prometheus_client import registry
 
+from coppice import records
+
 SECONDS = (0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0)
 ROWS = (1, 2, 4, 8, 16, 32, 64, 128)
+
+CODES = (200, 400, 404, 413, 422, 429, 500, 503, 507)
+"""Statuses that the doors answer with; others are counted from their first on."""
 
 Door: TypeAlias = Literal["infer", "predict", "feedback", "verdict", "other"]
 ShadowOutcome: TypeAlias = Literal["answered", "failed", "dropped"]
@@ -81,6 +87,10 @@ class Recorder:
             "coppice_inputs_dropped_total",
             "Predictions stored without their inputs, because the log was full.",
         )
+        self._unstored = counter(
+            "coppice_predictions_unstored_total",
+            "Predictions answered though the log had no room for their event.",
+        )
         self._backlog = gauge("coppice_outbox_backlog", "Events that wait for their commit.")
         self._generation = gauge(
             "coppice_routing_generation", "Generation of the routing table in force."
@@ -94,6 +104,11 @@ class Recorder:
             "coppice_canary_shut", "1 while the crash guard keeps the canary lane shut."
         )
         self._children: dict[tuple[Any, ...], Any] = {}
+        # From nought, so that the first failure or drop is an increase that an alert sees.
+        for door, code in itertools.product(("infer", "predict", "feedback"), CODES):
+            self._child(self._requests, door, str(code))
+        for role, outcome in itertools.product(get_args(records.Role), get_args(ShadowOutcome)):
+            self._child(self._shadows, role, outcome)
 
     def _child(self, metric: Any, *values: str) -> Any:
         # `labels()` takes a lock and builds a key by itself; looking up ours is three times faster.
@@ -143,6 +158,10 @@ class Recorder:
     def inputs_dropped(self, count: int) -> None:
         """Count predictions that were stored without their inputs."""
         self._inputs_dropped.inc(count)
+
+    def answered_unstored(self, count: int) -> None:
+        """Count predictions that were answered though there was no room for their event."""
+        self._unstored.inc(count)
 
     def generation(self, number: int) -> None:
         """Show the generation in force."""

@@ -26,6 +26,7 @@ def filled(collectors: registry.CollectorRegistry) -> recorder.Recorder:
     made.committed(0.001, backlog=5)
     made.commit_failed(4)
     made.inputs_dropped(6)
+    made.answered_unstored(8)
     made.generation(7)
     made.model("m:1", "champion", present=True)
     made.canary_shut(shut=True)
@@ -45,6 +46,7 @@ def filled(collectors: registry.CollectorRegistry) -> recorder.Recorder:
         ("coppice_outbox_commit_seconds_sum", {}, 0.001),
         ("coppice_outbox_backlog", {}, 5),
         ("coppice_outbox_failures_total", {}, 4),
+        ("coppice_predictions_unstored_total", {}, 8),
         ("coppice_inputs_dropped_total", {}, 6),
         ("coppice_routing_generation", {}, 7),
         ("coppice_model_info", {"version": "m:1", "part": "champion"}, 1),
@@ -71,3 +73,17 @@ def test_a_version_that_is_gone_shows_zero(collectors: registry.CollectorRegistr
     filled(collectors).model("m:1", "champion", present=False)
     labels = {"version": "m:1", "part": "champion"}
     assert collectors.get_sample_value("coppice_model_info", labels) == 0.0
+
+
+@pytest.mark.parametrize(
+    ("name", "labels"),
+    [
+        ("coppice_requests_total", {"door": "predict", "code": "503"}),
+        ("coppice_shadows_total", {"role": "candidate", "outcome": "dropped"}),
+    ],
+)
+def test_failures_are_counted_from_nought_so_that_the_first_is_an_increase(
+    collectors: registry.CollectorRegistry, name: str, labels: dict[str, str]
+) -> None:
+    recorder.Recorder(collectors)
+    assert collectors.get_sample_value(name, labels) == 0.0
