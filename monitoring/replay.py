@@ -33,6 +33,8 @@ class Replayed(NamedTuple):
     others: dict[str, bets.Floats]
     missing: int
     """Rows left out because the log does not hold their inputs."""
+    slices: tuple[tuple[str, ...], ...] = ()
+    """Slices of each row."""
 
 
 class Replay:
@@ -66,6 +68,7 @@ class Replay:
             champion=np.array([row.score for row in kept]),
             others={version: self._scores(version, kept, stored) for version in others},
             missing=len(window) - len(kept),
+            slices=tuple(row.slices for row in kept),
         )
 
     def _stored_inputs(
