@@ -166,7 +166,7 @@ class InspectSettings(Section):
     """Prunings, and as many null controls, trained anew with other seeds to tell what pruning as
     such harms from one run's luck; each costs a fine-tuning. 0 compares the one pair there is."""
 
-    section_gigamacs: float = Field(default=200.0, gt=0)
+    section_gigamacs: float = Field(default=400.0, gt=0)
     """Billions of multiply-accumulates that each of ablation, attribution and robustness may spend:
     larger networks are asked on fewer rows, never below 64. Not seconds, so that the same candidate
     gets the same figures on every machine."""
@@ -213,18 +213,6 @@ class ServeSettings(Section):
     routing_key_secret: pydantic.SecretStr = pydantic.SecretStr("coppice")
     """Key of the hash that assigns routing keys to lanes and draws the audit sample. Set your own
     through COPPICE_SERVE__ROUTING_KEY_SECRET where clients are not trusted."""
-
-
-class EventSettings(Section):
-    """The event log."""
-
-    backend: Literal["sqlite", "memory"] = "sqlite"
-    """`sqlite`: one file under the home folder. `memory`: lost at exit, for tests."""
-    durability: Literal["process", "power-loss"] = "process"
-    """`process` survives kill -9 (WAL, synchronous=NORMAL); `power-loss` a power cut too (FULL)."""
-    capture: dict[str, Literal["store", "hash", "drop"]] = {}
-    """Per input field what is kept of it in the log; default `store` for tensors. A dropped input
-    can neither be replayed for diagnosis nor retrained on."""
 
 
 class EvidenceSettings(Section):

@@ -24,7 +24,6 @@ from coppice import errors, typos
 from coppice.sections import (
     DecaySettings,
     DriftSettings,
-    EventSettings,
     EvidenceSettings,
     GateSettings,
     InspectSettings,
@@ -38,6 +37,7 @@ from coppice.sections import (
     StoreSettings,
     TrainSettings,
 )
+from coppice.sections_events import EventSettings
 
 __all__ = [
     "FILE",

@@ -47,20 +47,11 @@ def kind_of(word: str) -> type[records.Record]:
     return KINDS[word]
 
 
-def newest(log: base.EventLog, limit: int, kind: type[records.Record] | None) -> base.Batch:
-    """Return the newest events of a kind (or of any), oldest first, and the log's end.
-
-    The log is read backwards in chunks, so that the end of a long log comes at once.
-    """
+def newest(log: base.IndexedLog, limit: int, kind: type[records.Record] | None) -> base.Batch:
+    """Return the newest events of a kind (or of any), oldest first, and the log's end."""
+    # The end first: an event that is committed in between is shown once now, never left out.
     end = log.end()
-    found: list[records.Event] = []
-    upper = base.decode_position(end)
-    while upper > 0 and len(found) < limit:
-        lower = max(0, upper - CHUNK)
-        chunk = log.read(str(lower) if lower else base.START, upper - lower).events
-        found = [event for event in chunk if _is(event, kind)] + found
-        upper = lower
-    return base.Batch(found[-limit:], end)
+    return base.Batch(log.newest(limit, kind), end)
 
 
 def follow(

@@ -20,6 +20,7 @@ from coppice import clock as clocks
 from coppice import errors, eventlog, records, registry, routing, signals, telemetry
 from coppice import settings as settings_tree
 from coppice.eventlog import base as eventlog_base
+from coppice.eventlog import retention
 from coppice.registry import base as registry_base
 from monitoring import checkpoint, http, judge, wanted
 from monitoring import state as states
@@ -142,6 +143,8 @@ class Monitor:
             checkpoint.path(self._settings),
             checkpoint.Checkpoint(checkpoint.SCHEMA, mark, self._position, self._state),
         )
+        # Only what is in a checkpoint is never read again.
+        self._log.mark("monitor", self._position)
 
     def _guarded_turn(self) -> int:
         try:
@@ -260,7 +263,10 @@ def main(settings: settings_tree.Settings) -> None:
         clock = clocks.SystemClock()
         model = settings.project.name
         monitor = Monitor(log, registry.open_registry(settings), settings, clock, Recorder(model))
-        with http.served(http.app(monitor, model, clock), settings.monitor):
+        with (
+            http.served(http.app(monitor, model, clock), settings.monitor),
+            retention.running(log, settings),
+        ):
             monitor.run(stop)
     finally:
         log.close()

@@ -63,7 +63,12 @@ class Plane:
             tree, registry=store, load=loader, loop=loop, metrics=metrics, time=time
         )
         self.outbox = outbox.Outbox(
-            self.log, loop=loop, metrics=metrics, time=time, limit=4 * serve.max_queue
+            self.log,
+            loop=loop,
+            metrics=metrics,
+            time=time,
+            limit=4 * serve.max_queue,
+            answer_when_full=tree.events.when_full == "answer",
         )
         source = f"coppice/service/{os.getpid()}-{secrets.token_hex(4)}"
         self.engine = engine.Engine(

@@ -3,8 +3,9 @@
 One thread writes. While it commits, further events wait, and the next transaction takes all of
 them: under load the price of a commit is shared by everyone who waited for it.
 
-Where the log is full, predictions are first stored without their inputs (counted); what still finds
-no room is refused with `LogFull`, and its client is told so. Called by the event loop (`commit`)
+Where the log is nearly full, predictions are stored without their inputs (counted). Where it is
+full, feedback is refused with `LogFull`, and its client is told so; a prediction is refused too, or
+answered without being stored (counted), as the settings say. Called by the event loop (`commit`)
 and by the shadow thread (`post`).
 """
 
@@ -14,7 +15,7 @@ import asyncio
 import queue
 import threading
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 import msgspec
 import structlog
@@ -29,8 +30,18 @@ GROUP = 512
 LEAN_SECONDS = 5.0
 """After the log was full, inputs are left out for so long before they are tried again."""
 
+NEARLY_FULL = 0.1
+"""With less than this share of the log's cap left, inputs are left out."""
+
+ROOM_SECONDS = 1.0
+"""Pause between two looks at how much room is left."""
+
 _LOG = structlog.get_logger()
 _PREDICTION = records.NAMES[records.Prediction]
+
+
+class Log(base.EventLog, base.Bounded, Protocol):
+    """An event log that knows how full it is."""
 
 
 class _Letter(NamedTuple):
@@ -53,23 +64,28 @@ class Outbox:
         The clock.
     limit
         Most events that may wait.
+    answer_when_full
+        Whether a prediction that finds no room counts as committed all the same.
     """
 
     def __init__(
         self,
-        log: base.EventLog,
+        log: Log,
         *,
         loop: asyncio.AbstractEventLoop,
         metrics: recorder.Recorder,
         time: clock.Clock,
         limit: int,
+        answer_when_full: bool = False,
     ) -> None:
         self._log = log
         self._loop = loop
         self._metrics = metrics
         self._clock = time
         self._limit = limit
+        self._answer_when_full = answer_when_full
         self._lean_until = -1.0
+        self._looked_at = float("-inf")
         self._waiting: queue.SimpleQueue[list[_Letter] | None] = queue.SimpleQueue()
         self._fresh: list[_Letter] = []
         # Counts with one writer each need no lock.
@@ -166,17 +182,44 @@ class Outbox:
 
     def _store(self, events: list[records.Event]) -> dict[int, errors.EventLogError]:
         """Append events, and return what failed by its place in the list."""
+        self._look_for_room()
         if self._clock.monotonic() < self._lean_until:
             events = self._bare(events)
         try:
             self._log.append(events)
         except errors.LogFull:
             self._lean_until = self._clock.monotonic() + LEAN_SECONDS
-            return self._store_bare(self._bare(events))
+            return self._excuse(events, self._store_bare(self._bare(events)))
         except errors.EventLogError as cause:
             _LOG.error("commit failed", error=str(cause), events=len(events))
             return dict.fromkeys(range(len(events)), cause)
         return {}
+
+    def _look_for_room(self) -> None:
+        now = self._clock.monotonic()
+        if now - self._looked_at < ROOM_SECONDS:
+            return
+        self._looked_at = now
+        try:
+            nearly_full = self._log.room() < NEARLY_FULL
+        except errors.EventLogError:  # the append that follows says what is wrong
+            return
+        if nearly_full:
+            self._lean_until = now + LEAN_SECONDS
+
+    def _excuse(
+        self, events: Sequence[records.Event], failures: dict[int, errors.EventLogError]
+    ) -> dict[int, errors.EventLogError]:
+        """Leave out the predictions that are answered though there was no room for them."""
+        if not self._answer_when_full:
+            return failures
+        excused = [
+            place
+            for place, cause in failures.items()
+            if isinstance(cause, errors.LogFull) and events[place].type == _PREDICTION
+        ]
+        self._metrics.answered_unstored(len(excused))
+        return {place: cause for place, cause in failures.items() if place not in excused}
 
     def _store_bare(self, events: list[records.Event]) -> dict[int, errors.EventLogError]:
         """Append what is left without inputs: together, else one by one, feedback first."""

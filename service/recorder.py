@@ -104,7 +104,10 @@ class Recorder:
             "coppice_canary_shut", "1 while the crash guard keeps the canary lane shut."
         )
         self._children: dict[tuple[Any, ...], Any] = {}
-        # From nought, so that the first failure or drop is an increase that an alert sees.
+        self._begin_at_nought()
+
+    def _begin_at_nought(self) -> None:
+        # So that the first failure or drop is an increase that an alert sees.
         for door, code in itertools.product(("infer", "predict", "feedback"), CODES):
             self._child(self._requests, door, str(code))
         for role, outcome in itertools.product(get_args(records.Role), get_args(ShadowOutcome)):

@@ -32,4 +32,7 @@ def open_log(tree: settings.Settings) -> SqliteLog | MemoryLog:
         case "sqlite":
             from coppice.eventlog.sqlite import SqliteLog
 
-            return SqliteLog(tree.log_path, durability=tree.events.durability)
+            events = tree.events
+            return SqliteLog(
+                tree.log_path, durability=events.durability, max_bytes=events.cap_bytes
+            )

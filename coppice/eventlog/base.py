@@ -85,6 +85,34 @@ class EventIndex(Protocol):
         """Return the newest event of one kind about one model."""
         ...
 
+    def newest(self, limit: int, kind: type[records.Record] | None = None) -> list[records.Event]:
+        """Return the newest events of a kind (or of any), oldest first."""
+        ...
 
-class IndexedLog(EventLog, EventIndex, Protocol):
-    """A log that answers look-ups too, as both embedded ones do."""
+
+class Readership(Protocol):
+    """Who has read how far; retention removes nothing that one of them has not read."""
+
+    def mark(self, reader: str, position: Position) -> None:
+        """Note durably that a reader needs nothing up to a position any more."""
+        ...
+
+    def readers(self) -> dict[str, Position]:
+        """Return the position of each reader that ever left one, by name."""
+        ...
+
+    def forget(self, reader: str) -> None:
+        """Forget a reader that will not come back."""
+        ...
+
+
+class Bounded(Protocol):
+    """A log that can run out of room."""
+
+    def room(self) -> float:
+        """Return the share of its cap that is still free, 0 to 1; 1 where it has no cap."""
+        ...
+
+
+class IndexedLog(EventLog, EventIndex, Readership, Bounded, Protocol):
+    """A log that answers look-ups too and knows its readers, as both embedded ones do."""

@@ -26,6 +26,7 @@ class MemoryLog:
         self._lock = threading.Lock()
         self._events: list[records.Event] = []
         self._ids: set[str] = set()
+        self._readers: dict[str, base.Position] = {}
         self._closed = False
 
     def append(self, events: Sequence[records.Event]) -> None:
@@ -71,6 +72,34 @@ class MemoryLog:
             self._check_open()
             newest_first = reversed(self._events)
             return next((e for e in newest_first if e.model == model and e.type == name), None)
+
+    def newest(self, limit: int, kind: type[records.Record] | None = None) -> list[records.Event]:
+        """Return the newest events of a kind (or of any), oldest first."""
+        with self._lock:
+            self._check_open()
+            wanted = [e for e in self._events if kind is None or e.type == records.NAMES[kind]]
+        return wanted[-limit:]
+
+    def mark(self, reader: str, position: base.Position) -> None:
+        """Note how far a reader has read."""
+        base.decode_position(position)
+        with self._lock:
+            self._check_open()
+            self._readers[reader] = position
+
+    def readers(self) -> dict[str, base.Position]:
+        """Return the position of each reader that ever left one, by name."""
+        with self._lock:
+            return dict(sorted(self._readers.items()))
+
+    def forget(self, reader: str) -> None:
+        """Forget a reader."""
+        with self._lock:
+            self._readers.pop(reader, None)
+
+    def room(self) -> float:
+        """Return 1: memory has no cap."""
+        return 1.0
 
     def integrity(self) -> list[str]:
         """Return findings; there are none, for memory has nothing that could break."""

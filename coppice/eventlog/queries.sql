@@ -40,6 +40,10 @@ CREATE TABLE events (
 CREATE INDEX events_by_subject ON events (subject, type);
 CREATE INDEX events_by_model ON events (model, type);
 
+-- name: migration_2
+-- How far each reader has read, so that retention removes nothing that somebody still needs.
+CREATE TABLE readers (name TEXT PRIMARY KEY, seq INTEGER NOT NULL) STRICT;
+
 -- name: append
 -- An id that is stored already is passed over; any other violation must be an error. The row of
 -- VALUES is repeated for each event.
@@ -69,3 +73,36 @@ PRAGMA integrity_check(20);
 
 -- name: unknown_types
 SELECT type, count(*) FROM events GROUP BY type;
+
+-- name: newest
+SELECT id, type, source, time, subject, model, data, seq FROM events ORDER BY seq DESC LIMIT ?;
+
+-- name: newest_of_type
+SELECT id, type, source, time, subject, model, data, seq FROM events
+WHERE type = ? ORDER BY seq DESC LIMIT ?;
+
+-- name: mark
+INSERT INTO readers (name, seq) VALUES (?, ?) ON CONFLICT (name) DO UPDATE SET seq = excluded.seq;
+
+-- name: readers
+SELECT name, seq FROM readers ORDER BY name;
+
+-- name: forget
+DELETE FROM readers WHERE name = ?;
+
+-- name: used_bytes
+SELECT (page_count - freelist_count) * page_size
+FROM pragma_page_count, pragma_freelist_count, pragma_page_size;
+
+-- name: ages
+-- Decisions are few and are kept for ever; so is the first event, by which the log is known.
+SELECT seq, time FROM events
+WHERE seq > max(?, (SELECT min(seq) FROM events)) AND type IN (
+    'coppice.prediction.v1', 'coppice.feedback.v1', 'coppice.shadow.v1', 'coppice.measurement.v1'
+) ORDER BY seq LIMIT ?;
+
+-- name: remove
+DELETE FROM events
+WHERE seq > max(?, (SELECT min(seq) FROM events)) AND seq <= ? AND type IN (
+    'coppice.prediction.v1', 'coppice.feedback.v1', 'coppice.shadow.v1', 'coppice.measurement.v1'
+);

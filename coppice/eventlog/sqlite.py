@@ -18,9 +18,6 @@ synchronous, https://www.sqlite.org/pragma.html#pragma_synchronous.
 from __future__ import annotations
 
 import contextlib
-import functools
-import importlib.resources
-import re
 import shutil
 import sqlite3
 import threading
@@ -30,9 +27,9 @@ from pathlib import Path
 from typing import Any, Literal, NoReturn, TypeAlias
 
 from coppice import errors, records
-from coppice.eventlog import base
+from coppice.eventlog import base, queries
 
-SCHEMA = 1
+SCHEMA = 2
 UNREADABLE = "coppice.unreadable"
 """Type of the event that stands in for a row that cannot be read; no reader can decode it."""
 
@@ -86,9 +83,10 @@ class SqliteLog:
         max_bytes: int | None = None,
     ) -> None:
         self._path = path
+        self._max_bytes = max_bytes
         self._closed = False
         self._writing, self._reading = threading.Lock(), threading.Lock()
-        self._sql = _queries()
+        self._sql = queries.named()
         with self._wrapped():
             path.parent.mkdir(parents=True, exist_ok=True)
             self._writer = self._connect(durability)
@@ -117,7 +115,7 @@ class SqliteLog:
     def _insert(self, rows: Sequence[_Row]) -> None:
         # All rows in one statement: Python's lock is given up once for each, and a busy thread
         # takes its time to give it back.
-        statement = _for_rows(self._sql["append"], len(rows))
+        statement = queries.for_rows(self._sql["append"], len(rows))
         self._writer.execute(statement, [value for row in rows for value in row])
 
     def read(self, after: base.Position, limit: int = 1000) -> base.Batch:
@@ -145,6 +143,47 @@ class SqliteLog:
     def latest(self, model: str, kind: type[records.Record]) -> records.Event | None:
         """Return the newest event of one kind about one model."""
         return next(iter(_events(self._select("latest", model, records.NAMES[kind]))), None)
+
+    def newest(self, limit: int, kind: type[records.Record] | None = None) -> list[records.Event]:
+        """Return the newest events of a kind (or of any), oldest first."""
+        if kind is None:
+            rows = self._select("newest", limit)
+        else:
+            rows = self._select("newest_of_type", records.NAMES[kind], limit)
+        return _events(rows)[::-1]
+
+    def mark(self, reader: str, position: base.Position) -> None:
+        """Note durably how far a reader has read; see `base.Readership.mark`."""
+        self._change("mark", reader, base.decode_position(position))
+
+    def readers(self) -> dict[str, base.Position]:
+        """Return the position of each reader that ever left one, by name."""
+        rows = self._select("readers")
+        return {name: str(seq) if seq else base.START for name, seq in rows}
+
+    def forget(self, reader: str) -> None:
+        """Forget a reader, so that it no longer keeps events from being removed."""
+        self._change("forget", reader)
+
+    def used_bytes(self) -> int:
+        """Return the size of what is stored; the file is larger where events were removed."""
+        return int(self._select("used_bytes")[0][0])
+
+    def room(self) -> float:
+        """Return the share of the cap that is still free; 1 where there is no cap."""
+        return 1.0 if not self._max_bytes else 1.0 - self.used_bytes() / self._max_bytes
+
+    def ages(self, after: base.Position, limit: int) -> list[tuple[int, float]]:
+        """Return sequence number and time of the oldest events that retention may remove.
+
+        The first event of all is never among them: it is what tells this log from another.
+        """
+        rows = self._select("ages", base.decode_position(after), limit)
+        return [(int(seq), float(time)) for seq, time in rows]
+
+    def remove(self, after: base.Position, last: int) -> int:
+        """Remove what `ages` named up to a sequence number; return how many events that were."""
+        return self._change("remove", base.decode_position(after), last)
 
     def integrity(self) -> list[str]:
         """Read the whole file and return what is wrong with it, each finding with its remedy."""
@@ -209,7 +248,7 @@ class SqliteLog:
             message = f"{self._path} has schema {version}, this version reads {SCHEMA}; upgrade"
             raise errors.EventLogError(message)
         for step in range(version + 1, SCHEMA + 1):
-            for statement in _statements(self._sql[f"migration_{step}"]):
+            for statement in queries.statements(self._sql[f"migration_{step}"]):
                 self._writer.execute(statement)
             self._writer.execute(self._sql["record_version"], (step,))
 
@@ -224,6 +263,11 @@ class SqliteLog:
             if self._writer.in_transaction:
                 self._writer.execute("ROLLBACK")
             raise
+
+    def _change(self, query: str, *values: str | int) -> int:
+        with self._writing, self._wrapped():
+            self._check_open()
+            return self._writer.execute(self._sql[query], values).rowcount
 
     def _select(self, query: str, *values: str | int) -> list[_Row]:
         with self._reading, self._wrapped():
@@ -306,24 +350,3 @@ def _stand_in(seq: int, cause: errors.EventLogError) -> records.Event:
         model="",
         data=b"",
     )
-
-
-@functools.cache
-def _queries() -> dict[str, str]:
-    """Read `queries.sql` into a dict by name, without the comments."""
-    text = importlib.resources.files("coppice.eventlog").joinpath("queries.sql").read_text("utf-8")
-    _, *parts = re.split(r"^-- name: (\w+)$", text, flags=re.MULTILINE)
-    bodies = (re.sub(r"^--.*\n?", "", body, flags=re.MULTILINE).strip() for body in parts[1::2])
-    return dict(zip(parts[::2], bodies, strict=True))
-
-
-@functools.cache
-def _for_rows(statement: str, rows: int) -> str:
-    """Repeat the one row of an INSERT's VALUES."""
-    head, row, tail = re.split(r"VALUES (\([?, ]+\))", statement)
-    return f"{head}VALUES {', '.join([row] * rows)}{tail}"
-
-
-def _statements(script: str) -> list[str]:
-    """Split a script into statements: `executescript` would commit the open transaction."""
-    return [statement for statement in script.split(";") if statement.strip()]

@@ -198,6 +198,39 @@ class TestLookingUp:
         assert log.latest("a", records.Rollout) is None
 
 
+class TestNewest:
+    def test_the_newest_come_oldest_first(self, log: Log) -> None:
+        appended = [events.command() for _ in range(5)]
+        log.append(appended)
+
+        assert log.newest(2) == appended[-2:]
+
+    def test_one_kind_is_found_behind_others(self, log: Log) -> None:
+        wanted = events.command()
+        log.append([wanted, *(events.prediction(str(number)) for number in range(20))])
+
+        assert log.newest(3, records.Command) == [wanted]
+
+    def test_an_empty_log_has_none(self, log: Log) -> None:
+        assert log.newest(3) == []
+
+
+class TestReaders:
+    def test_a_reader_is_known_by_its_last_position_until_it_is_forgotten(self, log: Log) -> None:
+        log.append([events.command(), events.command()])
+        log.mark("relay", base.START)
+        log.mark("relay", log.end())
+        log.mark("monitor", base.START)
+
+        assert log.readers() == {"monitor": base.START, "relay": log.end()}
+        log.forget("relay")
+        assert log.readers() == {"monitor": base.START}
+
+    def test_a_reader_stands_only_where_the_log_has_a_position(self, log: Log) -> None:
+        with pytest.raises(errors.EventLogError, match="is not a position"):
+            log.mark("relay", "x")
+
+
 class TestClosing:
     def test_a_closed_log_refuses_to_append(self, log: Log) -> None:
         log.close()

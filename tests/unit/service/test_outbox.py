@@ -7,6 +7,7 @@ from collections.abc import Callable, Coroutine
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import numpy as np
 import pytest
 from prometheus_client import registry
@@ -42,7 +43,9 @@ def feedback(name: str) -> records.Event:
     return records.seal(record, source="test", now=1.0)
 
 
-def run(log: Any, steps: Steps, limit: int = 100) -> registry.CollectorRegistry:
+def run(
+    log: Any, steps: Steps, limit: int = 100, *, answer: bool = False
+) -> registry.CollectorRegistry:
     """Run steps against an outbox, drain it, and return its metrics."""
     metrics = registry.CollectorRegistry()
 
@@ -53,6 +56,7 @@ def run(log: Any, steps: Steps, limit: int = 100) -> registry.CollectorRegistry:
             metrics=recorder.Recorder(metrics),
             time=clock.SystemClock(),
             limit=limit,
+            answer_when_full=answer,
         )
         try:
             async with asyncio.timeout(30.0):
@@ -148,7 +152,7 @@ def test_a_log_that_cannot_be_written_fails_the_request() -> None:
 
 def test_an_unforeseen_error_fails_the_request_and_not_the_thread() -> None:
     async def steps(made: outbox.Outbox) -> None:
-        with pytest.raises(errors.EventLogError, match="no attribute 'append'"):
+        with pytest.raises(errors.EventLogError, match="no attribute 'room'"):
             await made.commit(prediction("r1"))
         assert made.alive
 
@@ -204,4 +208,38 @@ def test_where_nothing_fits_any_more_everyone_is_told(nearly_full: SqliteLog) ->
         assert causes == [errors.LogFull, errors.LogFull]
 
     run(nearly_full, steps)
+    nearly_full.close()
+
+
+def test_with_a_tenth_of_the_cap_left_inputs_are_left_out_before_the_log_is_full(
+    tmp_path: Path,
+) -> None:
+    # 4 MiB, of which 3.7 MiB are taken: less than a tenth is left, yet 64 KiB would still fit.
+    log = SqliteLog(tmp_path / "events.sqlite", max_bytes=4 * 2**20)
+    log.append([msgspec.structs.replace(feedback("f"), data=bytes(int(3.7 * 2**20)))])
+
+    async def steps(made: outbox.Outbox) -> None:
+        await made.commit(prediction("r1", BIG))
+
+    metrics = run(log, steps)
+    found = serving.stored(log, records.Prediction)
+    assert [record.inputs for record in found] == [{}]
+    assert metrics.get_sample_value("coppice_inputs_dropped_total") == 1.0
+    assert metrics.get_sample_value("coppice_outbox_failures_total") == 0.0
+    log.close()
+
+
+def test_by_policy_predictions_are_answered_by_a_full_log_and_counted(
+    nearly_full: SqliteLog,
+) -> None:
+    async def steps(made: outbox.Outbox) -> None:
+        for number in range(400):
+            await made.commit(prediction(f"r{number}"))
+        with pytest.raises(errors.LogFull):
+            await made.commit(msgspec.structs.replace(feedback("f"), data=bytes(2**17)))
+
+    metrics = run(nearly_full, steps, answer=True)
+    stored = len(serving.stored(nearly_full, records.Prediction))
+    assert metrics.get_sample_value("coppice_predictions_unstored_total") == 400 - stored
+    assert metrics.get_sample_value("coppice_outbox_failures_total") == 1.0
     nearly_full.close()

@@ -9,7 +9,7 @@ import msgspec
 import pytest
 
 from coppice import errors, records
-from coppice.eventlog import base, sqlite
+from coppice.eventlog import base, queries, sqlite
 from coppice.eventlog.sqlite import SqliteLog
 from tests.support import events
 
@@ -85,7 +85,7 @@ class TestOpening:
     def test_the_schema_version_is_written_down(self, path: Path) -> None:
         SqliteLog(path).close()
 
-        assert ask(path, "SELECT version FROM coppice_schema") == [(sqlite.SCHEMA,)]
+        assert ask(path, "SELECT version FROM coppice_schema") == [(1,), (2,)]
 
     def test_a_file_that_is_no_database_is_refused_and_left_alone(self, path: Path) -> None:
         path.write_bytes(b"not a database at all" * 300)
@@ -105,7 +105,7 @@ class TestOpening:
         SqliteLog(path).close()
         change(path, "INSERT INTO coppice_schema VALUES (99)")
 
-        with pytest.raises(errors.EventLogError, match="schema 99, this version reads 1; upgrade"):
+        with pytest.raises(errors.EventLogError, match="schema 99, this version reads 2; upgrade"):
             SqliteLog(path)
 
     def test_a_folder_that_cannot_be_made_is_named(self, tmp_path: Path) -> None:
@@ -308,30 +308,6 @@ class TestDamage:
 
 
 class TestQueries:
-    def test_every_query_of_the_file_is_found_by_its_name(self) -> None:
-        assert sorted(sqlite._queries()) == [
-            "append",
-            "end",
-            "find",
-            "has_version",
-            "integrity",
-            "is_foreign",
-            "journal",
-            "latest",
-            "migration_1",
-            "read",
-            "read_one",
-            "record_version",
-            "settings_of_connection",
-            "unknown_types",
-            "version",
-        ]
-
-    def test_there_is_a_migration_to_each_schema(self) -> None:
-        migrations = {name for name in sqlite._queries() if name.startswith("migration_")}
-
-        assert migrations == {f"migration_{step}" for step in range(1, sqlite.SCHEMA + 1)}
-
     @pytest.mark.parametrize(
         ("query", "values", "index"),
         [
@@ -348,3 +324,98 @@ class TestQueries:
         assert [row[3] for row in plan] == [
             f"SEARCH events USING {index}".replace("USING events", "USING INDEX events")
         ]
+
+
+class TestOldFiles:
+    """A file of the first schema, made by the statements that made it then."""
+
+    @pytest.fixture
+    def old(self, path: Path) -> records.Event:
+        event = events.command()
+        fields = (event.id, event.type, event.source, event.time, event.subject, event.model)
+        with contextlib.closing(sqlite3.connect(path, isolation_level=None)) as connection:
+            connection.executescript(queries.named()["journal"])
+            connection.executescript(queries.named()["migration_1"])
+            connection.execute("INSERT INTO coppice_schema VALUES (1)")
+            connection.execute(queries.named()["append"], (*fields, event.data))
+        return event
+
+    def test_an_old_file_is_brought_up_to_date_and_keeps_its_events(
+        self, path: Path, old: records.Event
+    ) -> None:
+        with contextlib.closing(SqliteLog(path)) as log:
+            assert log.read(base.START).events == [old]
+            assert log.readers() == {}
+            assert log.integrity() == []
+        assert ask(path, "SELECT version FROM coppice_schema") == [(1,), (2,)]
+
+    @pytest.mark.usefixtures("old")
+    def test_opening_it_again_changes_nothing_more(self, path: Path) -> None:
+        SqliteLog(path).close()
+        SqliteLog(path).close()
+
+        assert ask(path, "SELECT version FROM coppice_schema") == [(1,), (2,)]
+
+    @pytest.mark.usefixtures("old")
+    def test_a_migration_that_fails_leaves_the_old_file_as_it_was(
+        self, path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        broken = {**queries.named(), "migration_2": "CREATE TABLE readers (x); SELECT nonsense"}
+        monkeypatch.setattr(queries, "named", lambda: broken)
+
+        with pytest.raises(errors.EventLogError):
+            SqliteLog(path)
+        assert ask(path, "SELECT version FROM coppice_schema") == [(1,)]
+        assert ask(path, "SELECT name FROM sqlite_master WHERE name = 'readers'") == []
+
+
+class TestReaders:
+    def test_a_position_is_kept_when_the_log_is_opened_again(self, path: Path) -> None:
+        with contextlib.closing(SqliteLog(path)) as log:
+            log.mark("monitor", "7")
+            log.mark("monitor", "9")
+            log.mark("relay", base.START)
+
+        with contextlib.closing(SqliteLog(path)) as log:
+            assert log.readers() == {"monitor": "9", "relay": base.START}
+
+    def test_a_forgotten_reader_is_gone(self, log: SqliteLog) -> None:
+        log.mark("relay", "7")
+        log.forget("relay")
+
+        assert log.readers() == {}
+
+
+class TestRoom:
+    def test_without_a_cap_there_is_always_room(self, log: SqliteLog) -> None:
+        assert log.room() == 1.0
+
+    def test_what_is_stored_takes_room_and_what_is_removed_gives_it_back(self, path: Path) -> None:
+        with contextlib.closing(SqliteLog(path, max_bytes=100 * PAGE)) as log:
+            log.append([events.command(), *(events.padded(events.feedback(), PAGE - 300),) * 1])
+            before = log.room()
+            large = [events.padded(events.feedback(), 10 * PAGE) for _ in range(5)]
+            log.append(large)
+            filled = log.room()
+            log.remove("2", 7)
+
+            # Five events of ten pages and a little each, of a hundred pages.
+            assert 0.50 <= before - filled <= 0.60
+            assert log.room() == pytest.approx(before, abs=0.02)
+
+
+class TestRemoving:
+    def test_decisions_and_the_first_event_stay(self, log: SqliteLog) -> None:
+        first, decision = events.feedback(), events.command()
+        log.append([first, events.feedback(), decision, events.prediction()])
+
+        assert [seq for seq, _ in log.ages(base.START, 10)] == [2, 4]
+        assert log.remove(base.START, 4) == 2
+        assert log.read(base.START).events == [first, decision]
+
+    def test_only_the_range_that_was_asked_for_goes(self, log: SqliteLog) -> None:
+        log.append([events.feedback() for _ in range(6)])
+
+        assert log.remove("2", 4) == 2
+        assert log.read("1").position == "6"
+        assert len(log.read(base.START).events) == 4
