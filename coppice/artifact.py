@@ -6,7 +6,7 @@ model.onnx            the graph that serves: `scores` and, where the model has o
 weights.safetensors   the trained weights
 surgery.json          what was cut, replayable on the user's model factory
 monitoring.safetensors  the basis for features: `pca.mean`, `pca.components`, `calibration.*`
-reference.safetensors `features` [rows, F], `targets`, `scores` of clean holdout rows
+reference.safetensors `features` [rows, F], `targets`, `scores` of clean rows, `slice.*` marks
 card.json             lineage and every measured figure
 ===================== =========================================================================
 

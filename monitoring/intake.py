@@ -6,14 +6,14 @@ events gives the same state.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Protocol, TypeAlias, TypeVar
 
 import numpy as np
 import numpy.typing as npt
 
 from coppice import artifact, errors, labels, records, settings
-from monitoring import answers, drift, join, performance, trials, windows
+from monitoring import answers, drift, join, performance, trials, watch, windows
 from monitoring import state as states
 
 FeatureRows: TypeAlias = npt.NDArray[np.float32]
@@ -41,6 +41,20 @@ class Knowledge(Protocol):
 
     def look(self, version: str, features: FeatureRows) -> drift.DriftLook | None:
         """Compare a window with the version's reference; `None` where that cannot be done."""
+        ...
+
+    def beside(
+        self, version: str, features: FeatureRows, look: drift.DriftLook, seen: Mapping[str, int]
+    ) -> watch.Beside:
+        """Say what else a window shows; `seen` are requests by slice."""
+        ...
+
+    def slice_look(self, version: str, name: str, features: FeatureRows) -> drift.DriftLook | None:
+        """Compare a slice's window with its part of the reference; `None` where it has none."""
+        ...
+
+    def label_look(self, version: str, targets: Sequence[float]) -> drift.DriftLook | None:
+        """Compare labels with the reference's targets; `None` where it has none."""
         ...
 
 
@@ -135,6 +149,7 @@ class Intake:
             reign.answered += rows
             if record.features is not None:
                 self._watch_drift(reign, record.features)
+                self._watch_slices(reign, slices, record.features)
 
     def _shadow(self, record: records.Shadow, now: float) -> None:
         state = self.state
@@ -203,6 +218,7 @@ class Intake:
             window.add(windows.LabelledRow(fact.request_id, row, target, score, fact.slices))
         if reign is not None and reigns:
             reign.scores.extend(scores)
+            self._watch_labels(reign, fact.targets)
 
     def _representative(self, request_id: str) -> bool:
         """Say whether a labelled request may count for live accuracy; see `Trial`."""
@@ -244,6 +260,38 @@ class Intake:
         look = self._knowledge.look(reign.version, full)
         if look is not None:
             reign.drift.take(look)
+            seen = self.state.slices.watched
+            reign.beside = self._knowledge.beside(reign.version, full, look, seen)
+        if not reign.slices:
+            self._choose_slices(reign)
+
+    def _choose_slices(self, reign: states.Reign) -> None:
+        """Give the slices of the most traffic windows of their own; no outcome is looked at."""
+        chosen = self._settings.drift
+        seen = self.state.slices.watched
+        for name in sorted(seen, key=lambda name: -seen[name])[: chosen.slices]:
+            reign.slices[name] = states.SliceWatch(windows.FeatureWindow(chosen.window))
+
+    def _watch_slices(
+        self, reign: states.Reign, slices: tuple[str, ...], features: records.Tensor
+    ) -> None:
+        for name in slices:
+            kept = reign.slices.get(name)
+            full = kept.features.add(features) if kept is not None else None
+            if kept is None or full is None:
+                continue
+            look = self._knowledge.slice_look(reign.version, name, full)
+            if look is not None:
+                kept.drift.take(look)
+
+    def _watch_labels(self, reign: states.Reign, targets: Sequence[float]) -> None:
+        reign.targets.extend(targets)
+        size = self._settings.drift.label_window
+        while len(reign.targets) >= size:
+            look = self._knowledge.label_look(reign.version, reign.targets[:size])
+            del reign.targets[:size]
+            if look is not None:
+                reign.label_drift.take(look)
 
     def _trial(self, pair: join.Pair, since: float) -> trials.Trial:
         found = self.state.trial(pair)

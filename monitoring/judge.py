@@ -6,6 +6,7 @@ which runs models and reads inputs from the log; so it is repeated only when eno
 
 from __future__ import annotations
 
+import dataclasses
 from typing import NamedTuple
 
 import msgspec
@@ -13,9 +14,9 @@ import numpy as np
 
 from coppice import records, settings
 from coppice.eventlog import base as eventlog_base
-from monitoring import diagnosis, performance, status, verdict, windows
+from monitoring import diagnosis, performance, slice_loss, status, verdict, windows
 from monitoring import state as states
-from monitoring.replay import Replay
+from monitoring.replay import Replay, Replayed
 from monitoring.versions import Versions
 
 SOON = 20
@@ -98,6 +99,7 @@ class Judge:
                 score=performance.live_score(scores),
                 min_labels=self._settings.decay.min_labels,
                 looks=reign.drift.looks,
+                other_looks=reign.other_looks(),
                 sustained=self._settings.drift.sustained,
                 diagnosis=self._diagnosis(reign, window, state.route) if decaying else None,
                 previous=state.route.previous,
@@ -133,14 +135,32 @@ class Judge:
                 "hold their inputs; see `events.capture`",
             )
         mean = float(np.mean(replayed.champion)) if len(replayed.champion) else 0.0
-        return diagnosis.diagnose(
+        accepted = reign.cusum.accepted
+        found = diagnosis.diagnose(
             replayed.champion,
             replayed.others[parent] if parent is not None else None,
             replayed.others[route.previous] if route.previous is not None else None,
-            decay=reign.cusum.accepted - mean,
+            decay=accepted - mean,
             alpha=chosen.alpha,
             min_labels=chosen.min_labels,
         )
+        return _told_by_slice(found, replayed, parent, route.previous, accepted)
+
+
+def _told_by_slice(
+    found: diagnosis.Diagnosis,
+    replayed: Replayed,
+    parent: str | None,
+    previous: str | None,
+    accepted: float,
+) -> diagnosis.Diagnosis:
+    """Add to the reason of a cause where the decay sits, if one slice explains it."""
+    tags: dict[records.Cause, str | None] = {"pruning": parent, "release": previous}
+    others = {cause: replayed.others[tag] for cause, tag in tags.items() if tag is not None}
+    loss = slice_loss.worst(replayed.champion, others, replayed.slices, accepted=accepted)
+    if loss is None or found.cause == "undecided":
+        return found
+    return dataclasses.replace(found, reason=f"{found.reason} {loss.words()}")
 
 
 def _decays(reign: states.Reign, announced: records.Verdict | None) -> bool:

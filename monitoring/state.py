@@ -7,10 +7,12 @@ log, is all that a restarted monitor needs; see `monitoring.checkpoint`.
 
 from __future__ import annotations
 
+from typing import TypeAlias
+
 import msgspec
 
 from coppice import records, settings
-from monitoring import drift, join, performance, trials, windows
+from monitoring import drift, join, performance, trials, watch, windows
 
 VERSIONS_KEPT = 8
 """Versions whose windows are kept: champion, candidate, previous, parent, and as many that were."""
@@ -24,6 +26,10 @@ LOOKS_KEPT = 20
 """Drift windows whose outcome is kept; `drift.sustained` is a smaller number."""
 EAGER = 10
 """While the cause of a decay is undecided, so many times the usual labels are asked for."""
+
+
+Looks: TypeAlias = list[drift.DriftLook]
+"""What windows showed, the oldest first."""
 
 
 class Route(msgspec.Struct, frozen=True):
@@ -61,6 +67,13 @@ class DriftSeen(msgspec.Struct):
         self.looks = [*self.looks, look][-LOOKS_KEPT:]
 
 
+class SliceWatch(msgspec.Struct):
+    """The features of one slice of the champion's traffic, window after window."""
+
+    features: windows.FeatureWindow
+    drift: DriftSeen = msgspec.field(default_factory=DriftSeen)
+
+
 class Reign(msgspec.Struct):
     """What is known of the champion since it became one."""
 
@@ -70,12 +83,24 @@ class Reign(msgspec.Struct):
     cusum: performance.ECusum
     features: windows.FeatureWindow
     drift: DriftSeen = msgspec.field(default_factory=DriftSeen)
+    beside: watch.Beside | None = None
+    """What else the last full window showed."""
+    slices: dict[str, SliceWatch] = {}
+    """The largest slices, chosen by traffic when the first window is full; they stay."""
+    targets: list[float] = []
+    """Labels of the window that is being filled."""
+    label_drift: DriftSeen = msgspec.field(default_factory=DriftSeen)
     answered: int = 0
     """Rows that it answered in this reign."""
     labelled: int = 0
     """Rows of which the truth came to be known in this reign."""
     scores: list[float] = []
     """Newest scores, not yet in `cusum`."""
+
+    def other_looks(self) -> dict[str, Looks]:
+        """Return what was found in windows of labels and of slices, by what they are of."""
+        found = {"labels": self.label_drift.looks} if self.label_drift.looks else {}
+        return found | {f"slice {name}": kept.drift.looks for name, kept in self.slices.items()}
 
     def alarm(self) -> performance.ECusum:
         """Return the decay alarm with every score in it.

@@ -154,6 +154,8 @@ class ChampionCase:
     """Oldest first; `sustained` of them are enough."""
     sustained: int = 2
     """Windows in a row that must alarm."""
+    other_looks: Mapping[str, Sequence[drift.DriftLook]] = field(default_factory=dict)
+    """The same of other windows: of the labels, and of slices; their absence says nothing."""
     diagnosis: diagnosis.Diagnosis | None = None
     """`None` while the alarm is off, or before the replay."""
     previous: str | None = None
@@ -178,14 +180,26 @@ def champion_verdict(case: ChampionCase) -> records.Verdict:
     """Judge a champion: `decay`, `drift`, `undecided` or `healthy`."""
     if case.alarm.fired or case.decaying:
         return _decay(case)
-    if sustained([look.alarmed for look in case.looks], case.sustained):
-        last = next(look for look in reversed(case.looks) if look.alarmed is not None)
-        reason = f"In {case.sustained} windows in a row inputs or answers drift: {last.reason}."
-        return _report(case, "drift", reason)
+    drifting = _drifting(case)
+    if drifting:
+        return _report(case, "drift", drifting)
     missing = _missing(case)
     if missing:
         return _report(case, "undecided", f"Not known to be healthy: {missing}.")
     return _report(case, "healthy", f"The champion {_scored(case)}; {case.looks[-1].reason}.")
+
+
+def _drifting(case: ChampionCase) -> str:
+    """Say what drifts for so many windows in a row: inputs and answers first, then the rest."""
+    for what, looks in {"inputs or answers": case.looks, **case.other_looks}.items():
+        if sustained([look.alarmed for look in looks], case.sustained):
+            last = next(look for look in reversed(looks) if look.alarmed is not None)
+            return f"In {case.sustained} windows in a row {_drifts(what)}: {last.reason}."
+    return ""
+
+
+def _drifts(what: str) -> str:
+    return f"{what} drifts" if what.startswith("slice ") else f"{what} drift"
 
 
 def _decay(case: ChampionCase) -> records.Verdict:

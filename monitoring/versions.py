@@ -6,14 +6,13 @@ is looked for again.
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+
 import numpy as np
 
-from coppice import artifact, errors, runtime, settings
+from coppice import artifact, runtime, settings
 from coppice.registry import base as registry_base
-from monitoring import drift, intake
-
-LEAST_REFERENCE = 20
-"""A reference of fewer rows cannot calibrate a detector; drift is then not watched."""
+from monitoring import drift, intake, watch
 
 LOADED = 4
 """Models kept in memory for replay: champion, previous, parent, and one to change over."""
@@ -35,7 +34,8 @@ class Versions:
         self._settings = tree
         self._manifests: dict[str, artifact.Manifest] = {}
         self._runtimes: dict[str, runtime.Runtime] = {}
-        self._drifts: dict[str, drift.Drift | None] = {}
+        self._watches: dict[str, watch.Watch] = {}
+        self._windows: dict[str, intake.FeatureRows] = {}
 
     def manifest(self, version: str) -> artifact.Manifest:
         """Return a version's manifest.
@@ -81,28 +81,47 @@ class Versions:
         DriftLook or None
             `None` where the version has no reference, or one of other features.
         """
-        if version not in self._drifts:
-            self._drifts[version] = self._calibrate(version)
-            while len(self._drifts) > LOADED:
-                del self._drifts[next(iter(self._drifts))]
-        detector = self._drifts[version]
-        names = self.manifest(version).features
-        if detector is None or features.shape[1] != len(names):
-            return None
-        return detector.look(features)
+        found = self._watch(version).look(features)
+        if found is not None:
+            self._windows[version] = features
+            while len(self._windows) > LOADED:
+                del self._windows[next(iter(self._windows))]
+        return found
 
-    def _calibrate(self, version: str) -> drift.Drift | None:
-        names = self.manifest(version).features
-        tensors = artifact.load_tensors(self._registry.path(version), artifact.REFERENCE)
-        features = tensors.get("features")
-        if features is None or features.ndim != 2 or len(features) < LEAST_REFERENCE or not names:
-            return None
-        if features.shape[1] != len(names):
-            message = f"{version}: its reference does not have its features; pack it again"
-            raise errors.ArtifactCorrupt(message)
-        return drift.Drift.calibrate(
-            features.astype(np.float64),
-            names,
-            self._settings.drift,
-            seed=self._settings.project.seed,
-        )
+    def beside(
+        self,
+        version: str,
+        features: intake.FeatureRows,
+        look: drift.DriftLook,
+        seen: Mapping[str, int],
+    ) -> watch.Beside:
+        """Say what else a window shows whose drift is known; `seen` are requests by slice."""
+        return self._watch(version).beside(features, look, seen)
+
+    def slice_look(
+        self, version: str, name: str, features: intake.FeatureRows
+    ) -> drift.DriftLook | None:
+        """Compare a slice's window with its rows of the reference; `None` where it has none."""
+        return self._watch(version).slice_look(name, features)
+
+    def label_look(self, version: str, targets: Sequence[float]) -> drift.DriftLook | None:
+        """Compare a window of labels with the reference's targets; `None` where it has none."""
+        return self._watch(version).label_look(np.asarray(targets, dtype=np.float64))
+
+    def picture(self, version: str) -> tuple[drift.Drift, intake.FeatureRows] | None:
+        """Return the detector and the last window it looked at; `None` before the first."""
+        detector, window = self._watch(version).detector, self._windows.get(version)
+        return (detector, window) if detector is not None and window is not None else None
+
+    def _watch(self, version: str) -> watch.Watch:
+        if version not in self._watches:
+            folder = self._registry.path(version)
+            self._watches[version] = watch.Watch.of(
+                self.manifest(version),
+                artifact.load_tensors(folder, artifact.REFERENCE),
+                artifact.load_tensors(folder, artifact.MONITORING),
+                self._settings,
+            )
+            while len(self._watches) > LOADED:
+                del self._watches[next(iter(self._watches))]
+        return self._watches[version]

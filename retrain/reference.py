@@ -21,6 +21,9 @@ BASIS_ROWS = 2048
 REFERENCE_ROWS = 5000
 """Most rows of the reference; more would make the artifact large and drift no better."""
 
+MOST_SLICES = 64
+"""A kind of slices with more values is left out of the reference whole."""
+
 Floats = npt.NDArray[np.float32]
 
 
@@ -61,7 +64,9 @@ def monitoring(
 def clean_rows(
     session: runtime.Session, tensors: Mapping[str, project.Array], data: project.Data
 ) -> dict[str, project.Array]:
-    """Return `features`, `scores` and `targets` of validation and holdout rows.
+    """Return `features`, `scores` and `targets` of validation and holdout rows, and their slices.
+
+    For each slice, `slice.<kind>=<value>` marks its rows with 1.
 
     Neither was trained on, so they look like production does before anything drifts.
 
@@ -80,7 +85,26 @@ def clean_rows(
         embedding=_run(session, rows, runtime.EMBEDDING) if basis else None,
         basis=basis,
     )
-    return {"features": columns, "scores": scores, "targets": rows.targets.astype(np.float64)}
+    targets = rows.targets.astype(np.float64)
+    clean: dict[str, project.Array] = {"features": columns, "scores": scores, "targets": targets}
+    return clean | slice_masks(rows)
+
+
+def slice_masks(split: project.Split) -> dict[str, project.Array]:
+    """Mark the rows of every slice, named as the server names it in its events.
+
+    >>> pens = {"pen": np.array(["a", "", "b"])}
+    >>> rows = project.Split(inputs={}, targets=np.zeros(3), slices=pens)
+    >>> {name: mask.tolist() for name, mask in slice_masks(rows).items()}
+    {'slice.pen=a': [1, 0, 0], 'slice.pen=b': [0, 0, 1]}
+    """
+    found: dict[str, project.Array] = {}
+    for kind, values in split.slices.items():
+        texts = values.astype(str)
+        known = [value for value in np.unique(texts).tolist() if value]
+        if len(known) <= MOST_SLICES:
+            found |= {f"slice.{kind}={value}": (texts == value).astype(np.uint8) for value in known}
+    return found
 
 
 def _joined(first: project.Split, second: project.Split) -> project.Split:
@@ -90,6 +114,11 @@ def _joined(first: project.Split, second: project.Split) -> project.Split:
             for name, array in first.inputs.items()
         },
         targets=np.concatenate([first.targets, second.targets]),
+        slices={
+            name: np.concatenate([values, second.slices[name]])
+            for name, values in first.slices.items()
+            if name in second.slices
+        },
     )
 
 

@@ -6,7 +6,7 @@ import pytest
 
 from coppice import artifact, errors, records
 from coppice.settings import Settings
-from monitoring import drift, intake, join, state
+from monitoring import drift, intake, join, state, watch
 from tests.support import traffic
 
 STABLE, CANDIDATE, PARENT = "tiny:stable", "tiny:candidate", "tiny:parent"
@@ -36,6 +36,17 @@ class Known:
     def look(self, version, features):
         self.looked.append((version, features.shape))
         return drift.DriftLook(len(features), {}, {"f": 2.0}, {}, alarmed=True, reason="drifts")
+
+    def beside(self, _version, _features, _look, seen):
+        return watch.Beside(new_slices=dict(seen))
+
+    def slice_look(self, _version, name, features):
+        self.looked.append((name, features.shape))
+        return drift.DriftLook(len(features), {}, {"f": 0.5}, {}, alarmed=False, reason="fine")
+
+    def label_look(self, _version, targets):
+        self.looked.append(("labels", tuple(targets)))
+        return drift.DriftLook(len(targets), {}, {}, {}, alarmed=True, reason="labels drift")
 
 
 @pytest.fixture
@@ -303,3 +314,60 @@ def test_windows_of_versions_that_play_no_part_any_more_are_dropped(settings):
         kept.window("tiny:champion")
     assert len(kept.recent) == state.VERSIONS_KEPT
     assert "tiny:champion" in kept.recent
+
+
+def featured(request_id, rows, **slices):
+    features = records.Tensor.of(np.zeros((rows, 3), dtype=np.float32))
+    return traffic.prediction(request_id, STABLE, [1] * rows, features=features, slices=slices)
+
+
+def test_the_largest_slices_get_windows_of_their_own_once_the_first_window_is_full(fold, known):
+    take(fold, rollout())
+    for number in range(6):
+        take(fold, featured(f"a{number}", 4, pen="ink", site="x"))
+    for number in range(5):
+        take(fold, featured(f"b{number}", 6, pen="lead", site="y"))
+    # With the last, 54 rows: the window of 50 is full. Most traffic first, then as they came.
+    assert list(fold.state.reign.slices) == ["pen=ink", "site=x", "pen=lead", "site=y"]
+    take(fold, featured("c", 50, pen="ink"))
+    assert ("pen=ink", (50, 3)) in known.looked
+    assert fold.state.reign.other_looks()["slice pen=ink"][-1].reason == "fine"
+
+
+def test_no_more_slices_are_watched_apart_than_the_settings_say(settings, known):
+    few = settings.model_copy(update={"drift": settings.drift.model_copy(update={"slices": 1})})
+    fold = intake.Intake(state.State.empty(few), few, known)
+    take(fold, rollout())
+    for number in range(11):
+        take(fold, featured(f"a{number}", 5, pen="ink", site="x"))
+    assert list(fold.state.reign.slices) == ["pen=ink"]
+
+
+def test_what_else_a_full_window_shows_is_kept(fold):
+    take(fold, rollout())
+    for number in range(10):
+        take(fold, featured(f"a{number}", 5, pen="ink"))
+    assert fold.state.reign.beside == watch.Beside(new_slices={"pen=ink": 10})
+
+
+def test_labels_are_compared_window_by_window(fold, known, settings):
+    size = settings.drift.label_window
+    take(fold, rollout())
+    for number in range(size + 5):
+        take(
+            fold,
+            traffic.prediction(f"r{number}", STABLE, [1]),
+            traffic.feedback(f"r{number}", "yes"),
+        )
+    assert known.looked == [("labels", (1.0,) * size)]
+    assert len(fold.state.reign.targets) == 5
+    assert fold.state.reign.label_drift.windows == 1
+
+
+def test_a_new_reign_forgets_the_slices_and_labels_of_the_last(fold):
+    take(fold, rollout())
+    for number in range(11):
+        take(fold, featured(f"a{number}", 5, pen="ink"))
+    take(fold, rollout(champion=CANDIDATE))
+    reign = fold.state.reign
+    assert (reign.slices, reign.targets, reign.beside) == ({}, [], None)

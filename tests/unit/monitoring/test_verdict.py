@@ -187,6 +187,22 @@ class TestChampion:
             "In 2 windows in a row inputs or answers drift: 1 of 1 features drift."
         )
 
+    @pytest.mark.parametrize(
+        ("what", "sentence"),
+        [("labels", "labels drift: "), ("slice pen=ink", "slice pen=ink drifts: ")],
+    )
+    def test_labels_and_slices_drift_too_and_are_named(self, what: str, sentence: str) -> None:
+        found = watch(other_looks={what: [DRIFTING, DRIFTING]})
+        assert found.kind == "drift"
+        assert found.reason == f"In 2 windows in a row {sentence}1 of 1 features drift."
+
+    def test_windows_of_two_slices_do_not_add_up(self) -> None:
+        looks = {"slice a": [CLEAN, DRIFTING], "slice b": [CLEAN, DRIFTING]}
+        assert watch(other_looks=looks).kind == "healthy"
+
+    def test_a_slice_that_cannot_be_compared_leaves_the_verdict_as_it_is(self) -> None:
+        assert watch(other_looks={"slice a": [BLIND, BLIND]}).kind == "healthy"
+
     def test_a_single_drifting_window_is_not_drift(self) -> None:
         assert watch(looks=[DRIFTING, CLEAN, DRIFTING]).kind == "healthy"
 

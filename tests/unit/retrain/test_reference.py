@@ -86,3 +86,23 @@ def test_a_model_that_is_always_wrong_takes_the_highest_temperature() -> None:
     wrong = np.array([[5.0, 0.0]] * 3, dtype=np.float32)
     found = reference.calibrate(wrong, np.ones(3, dtype=np.int64))
     assert found == pytest.approx(20.0, rel=0.01)
+
+
+def sliced(**slices: list[str]) -> project.Split:
+    rows = len(next(iter(slices.values())))
+    named = {name: np.array(values) for name, values in slices.items()}
+    return project.Split(inputs={}, targets=np.zeros(rows), slices=named)
+
+
+def test_every_slice_marks_its_rows() -> None:
+    masks = reference.slice_masks(sliced(pen=["ink", "lead", "ink"], site=["a", "a", ""]))
+    assert {name: mask.tolist() for name, mask in masks.items()} == {
+        "slice.pen=ink": [1, 0, 1],
+        "slice.pen=lead": [0, 1, 0],
+        "slice.site=a": [1, 1, 0],
+    }
+
+
+def test_a_kind_of_slices_with_too_many_values_is_left_out() -> None:
+    names = [str(number) for number in range(reference.MOST_SLICES + 1)]
+    assert reference.slice_masks(sliced(user=names)) == {}
