@@ -135,14 +135,14 @@ def _crossing(lost: int, gained: int, rows: int, *, statistic: float) -> float:
     low, high = -1.0, 1.0
     for _ in range(_STEPS):
         middle = (low + high) / 2.0
-        if _score_statistic(lost, gained, rows, middle) > statistic:
+        if score_statistic(lost, gained, rows, middle) > statistic:
             low = middle
         else:
             high = middle
     return (low + high) / 2.0
 
 
-def _score_statistic(lost: int, gained: int, rows: int, difference: float) -> float:
+def score_statistic(lost: int, gained: int, rows: int, difference: float) -> float:
     """Return Tango's score statistic for one supposed difference.
 
     The share of gained rows under the supposition is the larger root of a quadratic.
