@@ -6,6 +6,8 @@ of scoring are those of `coppice.labels`, here for single rows; a test holds the
 
 from __future__ import annotations
 
+import math
+import struct
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple, TypeAlias
 
@@ -13,6 +15,19 @@ from coppice import artifact, errors, labels, records
 
 Answers: TypeAlias = tuple[float, ...]
 """One number per row of a request."""
+
+
+MOST_KEPT = 32
+"""Classifications of more classes keep no scores: 50,000 requests wait for labels."""
+LEAST_SCORE = 1e-12
+"""Stands in for a score of nought, so that its logarithm exists."""
+
+
+class Certainty(NamedTuple):
+    """How sure an answer was; `None` where its scores are not known."""
+
+    confidence: float | None
+    surprise: float | None
 
 
 class Scoring(NamedTuple):
@@ -48,6 +63,31 @@ class Scoring(NamedTuple):
         scores = tensor.array()
         reduced = scores if self.task == "regression" else scores.argmax(axis=1)
         return tuple(map(float, reduced.tolist()))
+
+    def kept_scores(self, outputs: Mapping[str, records.Tensor]) -> bytes:
+        """Return the scores of an answer as they travel, where they are worth the memory.
+
+        They are kept of each request that waits for a label: of classifications of at most
+        `MOST_KEPT` classes; else nothing is.
+        """
+        tensor = outputs.get("scores")
+        few = 0 < len(self.classes) <= MOST_KEPT
+        return tensor.data if few and tensor is not None and tensor.dtype == "float32" else b""
+
+    def certainty(self, scores: bytes, answer: float, target: float, row: int) -> Certainty:
+        """Say how sure a row's answer was, and how surprising the truth.
+
+        >>> import numpy as np
+        >>> scores = np.array([[0.25, 0.75]], dtype="<f4").tobytes()
+        >>> Scoring("binary", ("no", "yes"), 1.0).certainty(scores, 1.0, 0.0, row=0)
+        Certainty(confidence=0.75, surprise=1.3862943611198906)
+        """
+        classes = len(self.classes)
+        if not scores:
+            return Certainty(None, None)
+        start = 4 * classes * row
+        given = struct.unpack_from(f"<{classes}f", scores, start)
+        return Certainty(given[int(answer)], -math.log(max(given[int(target)], LEAST_SCORE)))
 
     def targets(self, values: Sequence[records.Label]) -> Answers:
         """Turn labels as people write them into numbers; see `labels.to_targets`.

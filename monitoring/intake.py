@@ -215,7 +215,13 @@ class Intake:
             return
         scores = list(map(scoring.score, fact.answers, fact.targets))
         for row, (target, score) in enumerate(zip(fact.targets, scores, strict=True)):
-            window.add(windows.LabelledRow(fact.request_id, row, target, score, fact.slices))
+            answer = fact.answers[row]
+            sure = scoring.certainty(fact.scores, answer, target, row)
+            window.add(
+                windows.LabelledRow(
+                    fact.request_id, row, target, score, fact.slices, answer, *sure, fact.delay
+                )
+            )
         if reign is not None and reigns:
             reign.scores.extend(scores)
             self._watch_labels(reign, fact.targets)

@@ -8,6 +8,7 @@ truth comes. The first prediction and the first label of a request stand; repeat
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Literal, NamedTuple, TypeAlias
 
 import msgspec
@@ -44,6 +45,8 @@ class Waiting(msgspec.Struct):
     slices: tuple[str, ...] = ()
     answers: dict[str, tuple[float, ...]] = {}
     """By version, in the form of `answers.Answers`."""
+    scores: dict[str, bytes] = {}
+    """By version, from `answers.Scoring.kept_scores`."""
     trials: list[Pair] = []
     """Pairs announced by shadows, in the order of their coming."""
     labels: tuple[records.Label, ...] | None = None
@@ -62,6 +65,10 @@ class Scored(NamedTuple):
     answers: answers.Answers
     targets: answers.Answers
     slices: tuple[str, ...]
+    scores: bytes = b""
+    """Of the version's answer, where they are kept."""
+    delay: float = 0.0
+    """Seconds from the request to its label; 0 where the label came first, or clocks differ."""
 
 
 class Paired(NamedTuple):
@@ -149,10 +156,7 @@ class Join(msgspec.Struct):
         self._read_labels(request, scoring)
         if request.targets is None:
             return []
-        scored = [
-            Scored(record.request_id, version, given, request.targets, request.slices)
-            for version, given in request.answers.items()
-        ]
+        scored = self._scored(record.request_id, request, request.answers, now)
         paired = [
             self._paired(record.request_id, request, pair, fresh=False)
             for pair in request.trials
@@ -176,6 +180,8 @@ class Join(msgspec.Struct):
             message = f"{version} answered {len(given)} rows of {request_id}, not {request.rows()}"
             raise errors.UndecodableEvent(message)
         request.answers[version] = given
+        if kept := scoring.kept_scores(outputs):
+            request.scores[version] = kept
         if request.answered_by is None:
             return []
         if request.labels and request.targets is None:
@@ -189,11 +195,26 @@ class Join(msgspec.Struct):
             and pair.candidate in request.answers
         ]
         if request.targets is not None:
-            facts += [
-                Scored(request_id, name, each, request.targets, request.slices)
-                for name, each in arrived.items()
-            ]
+            facts += self._scored(request_id, request, arrived, request.seen_at)
         return facts
+
+    def _scored(
+        self, request_id: str, request: Waiting, given: Mapping[str, answers.Answers], now: float
+    ) -> list[Scored]:
+        """State each answer beside the truth; a version's answers wait under its name."""
+        late = max(now - request.seen_at, 0.0)
+        return [
+            Scored(
+                request_id,
+                version,
+                each,
+                request.targets or (),
+                request.slices,
+                request.scores.get(version, b""),
+                late,
+            )
+            for version, each in given.items()
+        ]
 
     def _paired(self, request_id: str, request: Waiting, pair: Pair, *, fresh: bool) -> Paired:
         return Paired(

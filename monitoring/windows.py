@@ -13,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from coppice import records
+from monitoring import performance
 
 
 class LabelledRow(msgspec.Struct, frozen=True):
@@ -23,6 +24,14 @@ class LabelledRow(msgspec.Struct, frozen=True):
     target: float
     score: float
     slices: tuple[str, ...]
+    answer: float | None = None
+    """What the version answered, in the form of `answers.Answers`."""
+    confidence: float | None = None
+    """The score that it gave its own answer; `None` for a regression and very many classes."""
+    surprise: float | None = None
+    """Minus the logarithm of the score that it gave the truth."""
+    delay: float = 0.0
+    """Seconds from the request to its label; 0 where the label came first."""
 
 
 class Window(msgspec.Struct):
@@ -168,13 +177,34 @@ class Agreement(msgspec.Struct):
 
     limit: int
     rows: list[bool] = []
+    first: list[bool] = []
+    """The first `limit` rows ever: how often they agree where nothing has changed yet."""
 
     def add(self, agrees: Iterable[bool]) -> None:
         """Take in the rows of one mirrored request."""
-        self.rows.extend(agrees)
+        found = list(agrees)
+        self.first.extend(found[: self.limit - len(self.first)])
+        self.rows.extend(found)
         if len(self.rows) >= 2 * self.limit:
             del self.rows[: -self.limit]
 
     def recent(self) -> list[bool]:
         """Return the most recent rows, at most `limit`."""
         return self.rows[-self.limit :]
+
+    def interval(self) -> performance.Interval:
+        """Return the 95% interval of the recent share; all of [0, 1] without any rows."""
+        recent = self.recent()
+        return performance.wilson(sum(recent), len(recent))
+
+    def fell(self) -> bool:
+        """Say whether recent rows agree less often than the first ones, beyond chance.
+
+        >>> agreement = Agreement(limit=100)
+        >>> agreement.add([True] * 97 + [False] * 3)
+        >>> agreement.add([True] * 80 + [False] * 20)
+        >>> agreement.fell()
+        True
+        """
+        usual = performance.wilson(sum(self.first), len(self.first))
+        return self.interval().high < usual.low

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import math
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -60,3 +62,26 @@ def test_an_answer_that_is_none_is_refused(outputs):
 def test_a_regression_does_not_take_probabilities():
     with pytest.raises(errors.UndecodableEvent):
         LINE.answers(traffic.one_hot([1]))
+
+
+def test_scores_are_kept_of_classifications_of_few_classes():
+    few = answers.Scoring("multiclass", tuple("abc"), 1.0)
+    outputs = traffic.one_hot([2, 0], classes=3)
+    kept = few.kept_scores(outputs)
+    assert kept == outputs["scores"].data
+    found = few.certainty(kept, 0.0, 2.0, row=1)
+    assert found.confidence == pytest.approx(0.9)
+    assert found.surprise == pytest.approx(-math.log(0.1))
+
+
+def test_scores_of_very_many_classes_and_of_values_are_not_kept():
+    many = answers.Scoring("multiclass", tuple(map(str, range(answers.MOST_KEPT + 1))), 1.0)
+    assert many.kept_scores(traffic.one_hot([0], classes=answers.MOST_KEPT + 1)) == b""
+    assert answers.Scoring("regression", (), 1.0).kept_scores(traffic.values([1.0])) == b""
+    assert many.certainty(b"", 0.0, 0.0, row=0) == answers.Certainty(None, None)
+
+
+def test_a_score_of_nought_for_the_truth_is_a_finite_surprise():
+    scores = np.array([[1.0, 0.0]], dtype="<f4").tobytes()
+    found = answers.Scoring("binary", ("no", "yes"), 1.0).certainty(scores, 0.0, 1.0, row=0)
+    assert found.surprise == pytest.approx(-math.log(answers.LEAST_SCORE))

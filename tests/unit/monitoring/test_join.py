@@ -30,14 +30,28 @@ def label(requests, request_id="r", given=("yes",), now=0.0, *, scoring=SCORING)
     return requests.feedback(traffic.feedback(request_id, *given), scoring, now)
 
 
+GIVEN = traffic.one_hot([1])["scores"].data
+YES = join.Scored("r", STABLE, (1.0,), (1.0,), ("pen=ink",), GIVEN)
+
+
 def test_a_label_after_its_prediction_scores_the_answer(requests):
     assert predict(requests) == []
-    assert label(requests) == [join.Scored("r", STABLE, (1.0,), (1.0,), ("pen=ink",))]
+    assert label(requests) == [YES]
+
+
+def test_a_score_tells_how_long_its_label_took(requests):
+    predict(requests, now=100.0)
+    assert [fact.delay for fact in label(requests, now=130.0)] == [30.0]
+
+
+def test_a_label_from_a_clock_that_is_behind_took_no_time(requests):
+    predict(requests, now=100.0)
+    assert [fact.delay for fact in label(requests, now=40.0)] == [0.0]
 
 
 def test_a_label_before_its_prediction_waits_for_it(requests):
     assert label(requests, scoring=None) == []
-    assert predict(requests) == [join.Scored("r", STABLE, (1.0,), (1.0,), ("pen=ink",))]
+    assert predict(requests) == [YES]
 
 
 def test_a_shadow_after_its_prediction_makes_a_fresh_pair_without_truth(requests):

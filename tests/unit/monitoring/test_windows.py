@@ -107,3 +107,34 @@ def test_agreement_with_the_parent_is_told_of_recent_rows():
     for _ in range(50):
         agreement.add([True, True])
         assert len(agreement.rows) < 6
+
+
+def agreement(*shares):
+    """First and later rows, a hundred each, of which such shares agree."""
+    made = windows.Agreement(limit=100)
+    for share in shares:
+        made.add([number < 100 * share for number in range(100)])
+    return made
+
+
+def test_agreement_that_stays_as_it_was_has_not_fallen():
+    assert not agreement(0.97, 0.95).fell()
+
+
+def test_agreement_that_drops_beyond_chance_has_fallen():
+    assert agreement(0.97, 0.80).fell()
+
+
+def test_of_few_rows_no_fall_can_be_told():
+    few = windows.Agreement(limit=100)
+    few.add([True] * 3 + [False] * 2)
+    assert not few.fell()
+
+
+def test_before_any_row_agreement_has_not_fallen():
+    assert not windows.Agreement(limit=100).fell()
+
+
+def test_the_first_rows_are_kept_for_good():
+    kept = agreement(1.0, 0.5, 0.5, 0.5)
+    assert kept.first == [True] * 100
