@@ -26,6 +26,7 @@ from coppice_cli.commands import (
     init,
     labels,
     log,
+    monitoring,
     processes,
     prune,
     rollout,
@@ -58,6 +59,7 @@ app.add_typer(rollout.app, name="rollout", rich_help_panel=LOOK)
 app.command(rich_help_panel=LOOK)(status.status)
 app.add_typer(labels.app, name="labels", rich_help_panel=LOOK)
 app.add_typer(log.app, name="log", rich_help_panel=LOOK)
+app.add_typer(monitoring.app, name="monitoring", rich_help_panel=LOOK)
 
 
 def _version(wanted: bool) -> None:  # noqa: FBT001  (typer hands the flag over by position)
