@@ -181,6 +181,9 @@ class InspectSettings(Section):
     inversion: bool = False
     """Try to draw from the models alone a typical picture of each class; off, because it is slow
     and says something only of pictures that show the same person or thing."""
+    price_per_core_hour: float = Field(default=0.0, ge=0)
+    """What one core costs in an hour, in any currency, for the price of a million predictions; 0
+    names no price, because none can be guessed."""
 
 
 class ServeSettings(Section):

@@ -306,6 +306,7 @@ def _inspect(bench: _Bench, used: material.Material, models: _Models) -> inspect
                 bench.folder / "candidate" / artifact.MODEL,
                 used.data,
             ),
+            seconds=dict(bench.phases.seconds),
         )
         return how.run(subject, progress)
 

@@ -99,6 +99,8 @@ class Subject:
         What was pruned and how.
     graphs
         ONNX files by column, for what is measured on the serving runtime.
+    seconds
+        Time that the phases of making the candidate took, by name, as far as they have ended.
     """
 
     own: project.Project
@@ -109,6 +111,7 @@ class Subject:
     rules: evaluation.Rules
     recipe: recipe.Recipe
     graphs: Mapping[evaluation.Column, str]
+    seconds: Mapping[str, float] = dataclasses.field(default_factory=dict)
 
 
 Measure: TypeAlias = Callable[[Subject], Section]

@@ -92,6 +92,7 @@ def test_every_default_is_a_promise() -> None:
             "table_attacks": (0.1, 0.3),
             "attack_steps": 10,
             "inversion": False,
+            "price_per_core_hour": 0.0,
         },
         "serve": {
             "host": "127.0.0.1",
