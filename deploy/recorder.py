@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from typing import get_args
+from typing import get_args, get_type_hints
 
 import prometheus_client
 
 from coppice import records, routing
 
 STAGES: tuple[records.Stage, ...] = get_args(records.Stage)
+OUTCOMES: tuple[str, ...] = get_args(get_type_hints(records.Rollout)["outcome"])
 
 
 class Recorder:
@@ -42,10 +43,13 @@ class Recorder:
         self._decisions = self._counter(
             "coppice_rollout_decisions", "Steps carried out, by outcome.", "outcome"
         )
+        for outcome in OUTCOMES:
+            # From nought, so that the first of a kind is an increase.
+            self._decisions.labels(model, outcome)
         self._edits = self._counter(
             "coppice_rollout_external_edits", "Routing tables found that somebody else wrote."
         )
-        self._edits.labels(model)  # From nought, so that the first is an increase.
+        self._edits.labels(model)
         self._errors = self._counter(
             "coppice_rollout_turn_errors", "Turns of the controller that raised.", "error"
         )

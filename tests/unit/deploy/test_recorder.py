@@ -63,7 +63,9 @@ def test_a_registry_may_be_shared() -> None:
     assert b"coppice_rollout_decisions_total" in prometheus_client.generate_latest(registry)
 
 
-def test_foreign_edits_are_counted_from_nought_so_that_the_first_is_an_increase(
+def test_steps_and_edits_are_counted_from_nought_so_that_the_first_is_an_increase(
     recorder: Recorder,
 ) -> None:
+    rolled_back = value(recorder, "coppice_rollout_decisions_total", outcome="rolled-back")
+    assert rolled_back == 0.0
     assert value(recorder, "coppice_rollout_external_edits_total") == 0.0
