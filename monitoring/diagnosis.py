@@ -10,12 +10,16 @@ neither                 world     all of them decay: retrain on today's data, th
 ======================= ========= ==============================================================
 
 A version *explains* the decay when it is better beyond chance (exact paired test, Holm over the
-comparisons) and by at least half of the decay. The half matters because a gate may have accepted
-a small loss against the parent: in a large window that small loss is beyond chance on any day, and
-would hide a world that moved much further. Where both explain it, the pruning is the cause: the
-parent learned from the same data as the champion and differs from it by the cut alone. Whether the
-previous champion explains it is kept beside the cause (`retreat`): rolling back is instant and
-helps at once, whatever is mended afterwards.
+comparisons), and by more than was *usual* when the champion was accepted, to the amount of at least
+half of the decay. The half matters because small differences are beyond chance in any large window,
+and would hide a world that moved much further. What was usual matters because a gate may have
+accepted a loss against the parent: a gap that was always there explains no decay, yet it is large
+beside a young one, whose window is still half full of better days. Where both explain it, the
+pruning is the cause, for the parent learned from the same data as the champion and differs from it
+by the cut alone; unless the previous champion explains it against the parent too: then the parent
+itself is worse, and cutting less would not mend it. Whether the previous champion explains it is
+kept beside the cause (`retreat`): rolling back is instant and helps at once, whatever is mended
+afterwards.
 
 "Neither" must be shown, not just not be disproved: it takes an upper confidence bound of each
 advantage below half of the decay. Otherwise the diagnosis is undecided and says how many labels
@@ -74,11 +78,28 @@ class Diagnosis:
 
 
 @dataclass(frozen=True, slots=True)
+class Rules:
+    """What a diagnosis must show.
+
+    Parameters
+    ----------
+    alpha
+        Bound on the probability of blaming a version that is no better than the champion.
+    min_labels
+        Fewest rows to conclude anything from.
+    """
+
+    alpha: float = 0.05
+    min_labels: int = 60
+
+
+@dataclass(frozen=True, slots=True)
 class _Case:
     """The replayed window of a champion that decays."""
 
     champion: bets.Floats
     known: Mapping[records.Cause, bets.Floats]
+    usual: Mapping[records.Cause, float]
     decay: float
     alpha: float
 
@@ -88,7 +109,7 @@ class _Case:
 
     @property
     def needed(self) -> float:
-        """Advantage that explains the decay."""
+        """Advantage, beyond the usual one, that explains the decay."""
         return SHARE * self.decay
 
     @property
@@ -102,15 +123,20 @@ class _Comparison:
     """One version against the champion on the same rows."""
 
     advantage: float
+    usual: float
+    """The advantage when the champion was accepted."""
     spread: float
     """Standard deviation of a row's difference."""
-    upper: float
-    """Upper confidence bound of the advantage."""
     p_value: float
     explains: bool
     """Better beyond chance, and by enough."""
     excluded: bool
     """Shown not to be better by enough."""
+
+    @property
+    def excess(self) -> float:
+        """Advantage beyond the usual one."""
+        return self.advantage - self.usual
 
 
 def sign_flip(differences: bets.Floats) -> float:
@@ -157,8 +183,8 @@ def diagnose(
     previous: bets.Floats | None,
     *,
     decay: float,
-    alpha: float = 0.05,
-    min_labels: int = 60,
+    usual: Mapping[records.Cause, float] | None = None,
+    rules: Rules | None = None,
 ) -> Diagnosis:
     """Find the cause of a champion's decay from its recent labelled rows, replayed.
 
@@ -174,10 +200,11 @@ def diagnose(
     decay
         Accepted score minus the champion's score in the window. That it truly decays is the
         caller's finding (`monitoring.performance.ECusum`), not tested here.
-    alpha
-        Bound on the probability of blaming a version that is no better than the champion.
-    min_labels
-        Fewest rows to conclude anything from.
+    usual
+        By how much the dense parent (`pruning`) and the previous champion (`release`) were better
+        when the champion was accepted; 0 where nothing is known, or where they were not.
+    rules
+        What it takes; by default `Rules()`.
 
     Raises
     ------
@@ -207,13 +234,15 @@ its dense parent scores 25.0 points better (p < 0.0001). The cause is the prunin
         names = " and ".join(NAMES[cause] for cause in unplayed)
         return Diagnosis("undecided", f"{names} could not be replayed, so the cause stays open")
     _check(champion, known)
-    if rows < min_labels:
-        reason = f"only {rows} labelled rows can be replayed, of the {min_labels} that it takes"
-        return Diagnosis("undecided", reason, labels_needed=min_labels - rows)
+    rules = rules or Rules()
+    if rows < rules.min_labels:
+        least = rules.min_labels
+        reason = f"only {rows} labelled rows can be replayed, of the {least} that it takes"
+        return Diagnosis("undecided", reason, labels_needed=least - rows)
     if decay <= 0.0:
         reason = f"on the last {rows} labelled rows the champion scores as well as when accepted"
         return Diagnosis("undecided", reason)
-    return _conclude(_Case(champion, known, decay, alpha))
+    return _conclude(_Case(champion, known, usual or {}, decay, rules.alpha))
 
 
 def _check(champion: bets.Floats, known: Mapping[records.Cause, bets.Floats]) -> None:
@@ -233,9 +262,12 @@ def _conclude(case: _Case) -> Diagnosis:
     }
     adjusted = holm({cause: sign_flip(values) for cause, values in differences.items()})
     comparisons: dict[records.Cause, _Comparison] = {
-        cause: _compare(values, adjusted[cause], case) for cause, values in differences.items()
+        cause: _compare(values, adjusted[cause], case.usual.get(cause, 0.0), case)
+        for cause, values in differences.items()
     }
     cause = _cause(comparisons)
+    if all(found.explains for found in comparisons.values()) and _parent_is_worse(case):
+        cause = "release"
     missing = _labels_missing(comparisons, case) if cause == "undecided" else 0
     return Diagnosis(
         cause=cause,
@@ -247,21 +279,24 @@ def _conclude(case: _Case) -> Diagnosis:
     )
 
 
-def _compare(differences: bets.Floats, p_value: float, case: _Case) -> _Comparison:
+def _compare(differences: bets.Floats, p_value: float, usual: float, case: _Case) -> _Comparison:
     advantage = float(differences.mean())
+    usual = max(usual, 0.0)
     # "Plus four": two made-up rows in favour of each side keep the bound honest where few or no
     # rows differ (simulated error at most 1.5 alpha; without them 4 alpha).
     rows = case.rows + 4
     centre = float(differences.sum()) / rows
     spread = math.sqrt((float((differences**2).sum()) + 4.0) / rows - centre**2)
-    upper = centre + case.z * spread / math.sqrt(rows)
+    error = case.z * spread / math.sqrt(rows)
+    # The exact test is about no advantage at all; beyond a usual one the bound stands in for it.
+    beyond_chance = p_value <= case.alpha and (not usual or centre - error > usual)
     return _Comparison(
         advantage=advantage,
+        usual=usual,
         spread=spread,
-        upper=upper,
         p_value=p_value,
-        explains=p_value <= case.alpha and advantage >= case.needed,
-        excluded=upper < case.needed,
+        explains=beyond_chance and advantage - usual >= case.needed,
+        excluded=centre + error - usual < case.needed,
     )
 
 
@@ -272,15 +307,24 @@ def _cause(comparisons: Mapping[records.Cause, _Comparison]) -> records.Cause:
     return "world" if all(found.excluded for found in comparisons.values()) else "undecided"
 
 
+def _parent_is_worse(case: _Case) -> bool:
+    """Say whether the previous champion beats the dense parent by what explains the decay."""
+    if len(case.known) < 2:
+        return False
+    differences = case.known["release"] - case.known["pruning"]
+    usual = case.usual.get("release", 0.0) - case.usual.get("pruning", 0.0)
+    return _compare(differences, sign_flip(differences), usual, case).explains
+
+
 def _labels_missing(comparisons: Mapping[records.Cause, _Comparison], case: _Case) -> int:
     """Estimate the rows after which every open comparison is proven or excluded."""
     open_ones = [found for found in comparisons.values() if not found.explains | found.excluded]
     total = 0.0
     for found in open_ones:
         # An advantage next to the limit would never be told from it, so the distance has a floor.
-        distance = max(abs(found.advantage - case.needed), case.needed / 4.0)
-        if found.advantage >= case.needed:
-            distance = found.advantage
+        distance = max(abs(found.excess - case.needed), case.needed / 4.0)
+        if found.excess >= case.needed:
+            distance = found.excess
         total = max(total, (case.z * found.spread / distance) ** 2)
     return max(math.ceil(total) - case.rows, case.rows // 10, 1)
 
@@ -306,7 +350,12 @@ def _figures(cause: records.Cause, found: _Comparison) -> str:
         return f"{NAMES[cause]} scores the same"
     side = "better" if found.advantage > 0.0 else "worse"
     chance = "p < 0.0001" if found.p_value < 1e-4 else f"p = {found.p_value:.2g}"
-    return f"{NAMES[cause]} scores {_points(abs(found.advantage))} {side} ({chance})"
+    usual = (
+        f", of which {_points(found.usual)} are usual"
+        if found.usual >= 0.0005 < found.advantage
+        else ""
+    )
+    return f"{NAMES[cause]} scores {_points(abs(found.advantage))} {side} ({chance}){usual}"
 
 
 def _points(share: float) -> str:

@@ -12,11 +12,11 @@ from typing import NamedTuple
 import msgspec
 import numpy as np
 
-from coppice import records, settings
+from coppice import errors, records, settings
 from coppice.eventlog import base as eventlog_base
 from monitoring import diagnosis, performance, slice_loss, status, verdict, windows
 from monitoring import state as states
-from monitoring.replay import Replay, Replayed
+from monitoring.replay import Replay
 from monitoring.versions import Versions
 
 SOON = 20
@@ -125,8 +125,10 @@ class Judge:
         self, reign: states.Reign, window: windows.Window, route: states.Route
     ) -> diagnosis.Diagnosis:
         parent = self._versions.manifest(reign.version).parent
-        others = [version for version in (parent, route.previous) if version is not None]
-        replayed = self._replay.run(window.recent(), others)
+        tags: dict[records.Cause, str | None] = {"pruning": parent, "release": route.previous}
+        compared = {cause: tag for cause, tag in tags.items() if tag is not None}
+        replayed = self._replay.run(window.recent(), list(compared.values()))
+        others = {cause: replayed.others[tag] for cause, tag in compared.items()}
         chosen = self._settings.decay
         if len(replayed.champion) < chosen.min_labels <= len(replayed.champion) + replayed.missing:
             return diagnosis.Diagnosis(
@@ -138,29 +140,23 @@ class Judge:
         accepted = reign.cusum.accepted
         found = diagnosis.diagnose(
             replayed.champion,
-            replayed.others[parent] if parent is not None else None,
-            replayed.others[route.previous] if route.previous is not None else None,
+            others.get("pruning"),
+            others.get("release"),
             decay=accepted - mean,
-            alpha=chosen.alpha,
-            min_labels=chosen.min_labels,
+            usual={cause: self._accepted(tag) - accepted for cause, tag in compared.items()},
+            rules=diagnosis.Rules(alpha=chosen.alpha, min_labels=chosen.min_labels),
         )
-        return _told_by_slice(found, replayed, parent, route.previous, accepted)
+        loss = slice_loss.worst(replayed.champion, others, replayed.slices, accepted=accepted)
+        if loss is None or found.cause == "undecided":
+            return found
+        return dataclasses.replace(found, reason=f"{found.reason} {loss.words()}")
 
-
-def _told_by_slice(
-    found: diagnosis.Diagnosis,
-    replayed: Replayed,
-    parent: str | None,
-    previous: str | None,
-    accepted: float,
-) -> diagnosis.Diagnosis:
-    """Add to the reason of a cause where the decay sits, if one slice explains it."""
-    tags: dict[records.Cause, str | None] = {"pruning": parent, "release": previous}
-    others = {cause: replayed.others[tag] for cause, tag in tags.items() if tag is not None}
-    loss = slice_loss.worst(replayed.champion, others, replayed.slices, accepted=accepted)
-    if loss is None or found.cause == "undecided":
-        return found
-    return dataclasses.replace(found, reason=f"{found.reason} {loss.words()}")
+    def _accepted(self, version: str) -> float:
+        """Return the mean score that a version was accepted with; 0 where that is not known."""
+        try:
+            return self._versions.manifest(version).accepted
+        except (errors.UnknownVersion, errors.ArtifactError):
+            return 0.0
 
 
 def _decays(reign: states.Reign, announced: records.Verdict | None) -> bool:

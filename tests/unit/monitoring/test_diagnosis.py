@@ -83,6 +83,59 @@ class TestCause:
         assert "no other version to blame" in found.reason
 
 
+class TestUsual:
+    """What the champion was accepted with explains no decay."""
+
+    CHAMPION = right(ROWS, wrong=range(52))
+    """87% right, accepted at 95%: a decay of 8 points, of which 4 would explain half."""
+    PARENT = right(ROWS, wrong=range(32))
+    """5 points better (p = 2^-20)."""
+
+    def test_a_gap_that_was_accepted_does_not_hide_that_the_world_moved(self) -> None:
+        found = diagnosis.diagnose(
+            self.CHAMPION, self.PARENT, None, decay=0.08, usual={"pruning": 0.05}
+        )
+        # 5 points better, 5 of them usual; even the upper bound, 2 points more, is below 4.
+        assert found.cause == "world"
+        assert "5.0 points better (p < 0.0001), of which 5.0 points are usual" in found.reason
+
+    def test_the_same_gap_is_the_pruning_where_it_is_new(self) -> None:
+        found = diagnosis.diagnose(self.CHAMPION, self.PARENT, None, decay=0.08)
+        assert found.cause == "pruning"
+        assert "usual" not in found.reason
+
+    def test_a_gap_that_has_grown_by_half_of_the_decay_is_the_pruning(self) -> None:
+        # 5 points, of which 0.5 are usual: 4.5 more, where 4 explain half. The lower bound of the
+        # advantage is 5 - 1.64 * 0.24 / 20 = 3 points, beyond what was usual.
+        found = diagnosis.diagnose(
+            self.CHAMPION, self.PARENT, None, decay=0.08, usual={"pruning": 0.005}
+        )
+        assert found.cause == "pruning"
+
+    def test_a_parent_that_was_worse_when_the_champion_was_accepted_counts_as_equal(self) -> None:
+        found = diagnosis.diagnose(
+            self.CHAMPION, AS_BAD, None, decay=0.08, usual={"pruning": -0.05}
+        )
+        # AS_BAD is 2 points worse than this champion: no reason to call it 3 points better.
+        assert found.cause == "world"
+
+
+class TestBothExplain:
+    def test_a_parent_that_is_itself_worse_than_the_previous_champion_is_the_release(self) -> None:
+        # Of a decay of 20 points the parent makes up for 10 and the previous champion for all.
+        champion, parent = right(ROWS, wrong=range(100)), right(ROWS, wrong=range(60))
+        found = diagnose(champion, parent, AS_ACCEPTED, decay=0.20)
+        assert (found.cause, found.retreat) == ("release", True)
+
+    def test_a_previous_champion_that_is_a_little_better_than_the_parent_changes_nothing(
+        self,
+    ) -> None:
+        # Better than the parent by 5 of 20 points, less than half.
+        champion, parent = right(ROWS, wrong=range(100)), right(ROWS, wrong=range(40))
+        found = diagnose(champion, parent, AS_ACCEPTED, decay=0.20)
+        assert (found.cause, found.retreat) == ("pruning", True)
+
+
 class TestRegression:
     """Scores between 0 and 1: one minus the error over the scale."""
 
