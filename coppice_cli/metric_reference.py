@@ -22,8 +22,8 @@ UNITS = {
 }
 """By the last word of a name, `_total` left out; what is in none of them is a plain number."""
 
-OVER_ONE = frozenset({"coppice_drift_ratio"})
-"""Ratios to a threshold, which may exceed 1."""
+OVER_ONE = "coppice_drift_"
+"""Begin of the names of ratios to a threshold, which may exceed 1."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -44,7 +44,7 @@ class Metric:
         >>> Metric("service", "coppice_request_seconds", "histogram", (), "").unit
         'seconds'
         """
-        if self.name in OVER_ONE:
+        if self.name.startswith(OVER_ONE) and self.name.endswith("_ratio"):
             return "ratio, 1 at the threshold"
         if "timestamp_seconds" in self.name:
             return "seconds since 1970 UTC"
