@@ -15,7 +15,7 @@ $(READY): pyproject.toml constraints.txt
 	$(BIN)/python -c 'import sys; assert sys.version_info[:2] == (3, 11), "Coppice needs Python 3.11: make PYTHON=/path/to/python3.11"'
 	$(BIN)/pip install --quiet --upgrade pip
 	$(BIN)/pip install --quiet --constraint constraints.txt torch==2.13.0
-	$(BIN)/pip install --quiet --constraint constraints.txt --editable '.[dev]'
+	$(BIN)/pip install --quiet --constraint constraints.txt --editable '.[dev,audit]'
 	touch $@
 
 demo: setup
