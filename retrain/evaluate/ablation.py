@@ -74,17 +74,22 @@ class _Plan:
         """Yield what each row loses without each part."""
         whole = probing.scores(self.model, split, rules)
         for part in self.parts:
-            yield part.name, whole - self._without(part, split, rules)
+            yield part.name, self._without(part, split, rules, whole)
         for quarter in self.quarters:
             yield quarter.name, whole - probing.scores(quarter.without, split, rules)
 
-    def _without(self, part: removal.Part, split: project.Split, rules: evaluation.Rules) -> Floats:
-        """Return the rows' scores without a part, taken out in the way that harms least."""
+    def _without(
+        self, part: removal.Part, split: project.Split, rules: evaluation.Rules, whole: Floats
+    ) -> Floats:
+        """Return what each row loses without a part, taken out in the way that changes fewest.
+
+        Not in the way that loses least: that one may owe it to luck.
+        """
         tried = []
         for how in part.ways:
             with removal.without(self.model, part.name, how):
-                tried.append(probing.scores(self.model, split, rules))
-        return max(tried, key=lambda scores: float(scores.mean()))
+                tried.append(whole - probing.scores(self.model, split, rules))
+        return min(tried, key=lambda outcomes: float(np.abs(outcomes).mean()))
 
 
 def measure(subject: section.Subject) -> section.Section:
