@@ -38,9 +38,13 @@ ISSUE_SHARES = {
     "holdout": "holdout_issue_share",
     "held back": "held_back_issue_share",
 }
-"""Figure of the share of suspect labels, by split."""
+"""Figure of the share of certain suspects, by split."""
 NOTABLE = 0.01
-"""Share of suspect labels from which on the sentence tells of them."""
+"""Share of certain suspects from which on the sentence tells of them."""
+DOUBT = 0.1
+"""A suspect is certain where the judge gives its label a smaller probability. On rows that nobody
+can tell apart half of the labels may be suspect and be right: of 442 diabetes patients cut at the
+median outcome 17% are suspect, but 1% are certain."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
@@ -56,8 +60,15 @@ class _Suspects:
     """What the judge says of these rows, [suspects, classes]."""
 
     @property
+    def certain(self) -> int:
+        """Suspects whose label the judge thinks all but impossible."""
+        given = self.split.targets[self.found].astype(np.int64)
+        return int(np.count_nonzero(self.probabilities[np.arange(len(given)), given] < DOUBT))
+
+    @property
     def share(self) -> float:
-        return len(self.found) / max(self.examined, 1)
+        """Share of the labels that are all but certainly wrong."""
+        return self.certain / max(self.examined, 1)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
@@ -173,7 +184,10 @@ def _said_of_suspects(subject: section.Subject, suspects: dict[str, _Suspects]) 
         return
     notable = {name: each for name, each in suspects.items() if each.share >= NOTABLE}
     for name, each in notable.items():
-        yield f"{len(each.found)} of {each.examined} {name} labels are probably wrong."
+        yield (
+            f"{len(each.found)} of {each.examined} {name} labels are suspect, {each.certain} of "
+            f"them all but certainly wrong."
+        )
     if suspects and not notable:
         yield "Hardly any label looks wrong."
 
@@ -245,9 +259,9 @@ def _suspect_tables(
     if suspects:
         yield section.Table(
             title="Labels that are probably wrong",
-            columns=("split", "examined", "suspect", "judged by"),
+            columns=("split", "examined", "suspect", "certain", "judged by"),
             rows=tuple(
-                (name, each.examined, len(each.found), each.judge)
+                (name, each.examined, len(each.found), each.certain, each.judge)
                 for name, each in suspects.items()
             ),
         )
