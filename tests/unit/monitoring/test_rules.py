@@ -88,6 +88,13 @@ CASES = (
         "15m",
     ),
     Case(
+        "CoppicePredictionsUnstored",
+        "page",
+        {'coppice_predictions_unstored_total{model="m"}': "0x10 5x10"},
+        {'coppice_predictions_unstored_total{model="m"}': "5x20"},
+        "15m",
+    ),
+    Case(
         "CoppiceCrashGuardTripped",
         "ticket",
         {'coppice_canary_shut{model="m"}': "1x5"},
