@@ -31,6 +31,14 @@ class Told(msgspec.Struct, frozen=True):
     verdict: records.Verdict
 
 
+class SeenEstimate(msgspec.Struct, frozen=True):
+    """How the champion should score where no label has come."""
+
+    mean: float
+    expected: float
+    trusted: bool
+
+
 class Live(msgspec.Struct, frozen=True, kw_only=True):
     """What the monitor measured, from itself or from the log."""
 
@@ -40,6 +48,10 @@ class Live(msgspec.Struct, frozen=True, kw_only=True):
     agreement: dict[str, float] = {}
     evidence: dict[str, float] = {}
     drift: float | None = None
+    drift_kinds: dict[str, float] = {}
+    """The same by kind: answers, embedding, inputs, labels, and slices by name."""
+    estimate: SeenEstimate | None = None
+    reports: tuple[str, ...] = ()
     wanted: dict[str, int] = {}
     verdicts: dict[str, Told] = {}
     """By scope: `champion`, `candidate`."""
@@ -51,6 +63,12 @@ class SeenVersion(msgspec.Struct, frozen=True):
     version: str
     accuracy: dict[str, Score]
     parent_agreement: float | None
+
+
+class SeenKind(msgspec.Struct, frozen=True):
+    """The farthest column of a kind, on its way to its threshold."""
+
+    ratio: float
 
 
 class SeenDrift(msgspec.Struct, frozen=True):
@@ -73,6 +91,21 @@ class Seen(msgspec.Struct, frozen=True):
     champion_verdict: records.Verdict | None
     candidate_verdict: records.Verdict | None
     at: float
+    drift_kinds: dict[str, SeenKind] = {}
+    label_drift: SeenDrift | None = None
+    slice_drift: dict[str, SeenDrift] = {}
+    estimate: SeenEstimate | None = None
+    reports: tuple[str, ...] = ()
+
+    def kinds(self) -> dict[str, float]:
+        """Return the farthest ratio of each kind of window, the drifting slices by name."""
+        found = {name: kind.ratio for name, kind in self.drift_kinds.items()}
+        others = {"labels": self.label_drift}
+        others |= {f"slice {name}": look for name, look in self.slice_drift.items()}
+        for name, look in others.items():
+            if look is not None and look.ratios:
+                found[name] = max(look.ratios.values())
+        return found
 
 
 def from_monitor(tree: settings.Settings) -> Live | None:
@@ -96,6 +129,9 @@ def from_monitor(tree: settings.Settings) -> Live | None:
         },
         evidence=seen.evidence,
         drift=max(seen.drift.ratios.values(), default=None) if seen.drift else None,
+        drift_kinds=seen.kinds(),
+        estimate=seen.estimate,
+        reports=seen.reports,
         wanted=seen.wanted,
         verdicts={
             verdict.scope: Told(seen.at, verdict)

@@ -73,6 +73,12 @@ class Snapshot(msgspec.Struct, frozen=True, kw_only=True):
     """The logarithm at which evidence decides: ln(1 / alpha)."""
     drift: float | None = None
     """Largest score of the last window over its threshold; above 1 alarms."""
+    drift_kinds: dict[str, float] = {}
+    """The same by kind of window: answers, embedding, inputs, labels, and slices by name."""
+    estimate: figures.SeenEstimate | None = None
+    """How the champion should score where no label has come."""
+    reports: tuple[str, ...] = ()
+    """Names of the drift reports, the newest first."""
     wanted: dict[str, int] = {}
     last_candidate: Dated | None = None
     last_retraining: Dated | None = None
@@ -102,6 +108,9 @@ def take(
         evidence=measured.evidence,
         evidence_needed=-math.log(tree.evidence.alpha),
         drift=measured.drift,
+        drift_kinds=measured.drift_kinds,
+        estimate=measured.estimate,
+        reports=measured.reports,
         wanted=measured.wanted,
         last_candidate=_latest(log, model, records.Candidate),
         last_retraining=_latest(log, model, records.Retraining),

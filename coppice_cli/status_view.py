@@ -79,7 +79,16 @@ def _lines(seen: snapshot.Snapshot) -> Iterator[str]:
         ]
         yield f"evidence, on its way to a decision: {', '.join(parts)}"
     if seen.drift is not None:
-        yield f"drift: {seen.drift:.2f} of its threshold"
+        yield f"drift: {seen.drift:.2f} of its threshold{_kinds(seen)}"
+    if seen.reports:
+        yield f"drift report: {seen.reports[0]} (the monitor serves it under /reports/)"
+    if seen.estimate is not None:
+        guess = seen.estimate
+        worth = "" if guess.trusted else ", not to be trusted while inputs drift or are unknown"
+        yield (
+            f"estimate without labels: {console.percent(guess.mean)} "
+            f"(expected {console.percent(guess.expected)}){worth}"
+        )
     slices = sorted(_worst_slices(seen))
     if slices:
         yield f"champion's slices, worst first: {', '.join(text for _, text in slices[:4])}"
@@ -90,6 +99,12 @@ def _lines(seen: snapshot.Snapshot) -> Iterator[str]:
     yield f"processes: {_processes(seen)}"
     if seen.source == "log" and seen.rollout is not None:
         yield "the monitor does not answer: figures are the last that it wrote"
+
+
+def _kinds(seen: snapshot.Snapshot) -> str:
+    """Name what is past its threshold, the farthest first."""
+    past = sorted((-ratio, name) for name, ratio in seen.drift_kinds.items() if ratio >= 1.0)
+    return f"; drifting: {', '.join(name for _, name in past)}" if past else ""
 
 
 def _worst_slices(seen: snapshot.Snapshot) -> Iterator[tuple[float, str]]:

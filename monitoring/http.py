@@ -6,6 +6,7 @@ GET /metrics           Prometheus text
 GET /v1/verdict        ?model= : about the candidate; 200 always, no data is `undecided`
 GET /v1/state          ?model= : everything that the last turn saw
 GET /v1/labels/wanted  ?model=&limit= : requests to label, the most decisive first
+GET /reports/NAME      a drift report, as HTML; the names are in `/v1/state`
 ====================== ========================================================================
 
 The pages only read the last turn's `Status`, which is replaced as a whole, so that a long turn
@@ -19,6 +20,7 @@ import contextlib
 import socket
 import threading
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Protocol
 
 import msgspec
@@ -41,6 +43,10 @@ class Source(Protocol):
 
     def metrics(self) -> bytes:
         """Return the text of `/metrics`."""
+        ...
+
+    def report(self, name: str) -> Path | None:
+        """Return where a drift report lies; `None` where there is none of that name."""
         ...
 
 
@@ -108,6 +114,12 @@ def app(source: Source, model: str, time: clock.Clock) -> applications.Starlette
         rows = wanted_rows(seen, max(limit, 0), time.now())
         return _json({"model": asked, "wanted": rows})
 
+    async def report(request: requests.Request) -> responses.Response:
+        found = source.report(request.path_params["name"])
+        if found is None:
+            return _json({"error": "there is no such report; `/v1/state` names them"}, 404)
+        return responses.FileResponse(found, media_type="text/html")
+
     return applications.Starlette(
         routes=[
             routing.Route("/health", health),
@@ -115,6 +127,7 @@ def app(source: Source, model: str, time: clock.Clock) -> applications.Starlette
             routing.Route("/v1/verdict", verdict),
             routing.Route("/v1/state", state),
             routing.Route("/v1/labels/wanted", labels_wanted),
+            routing.Route("/reports/{name}", report),
         ]
     )
 

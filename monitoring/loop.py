@@ -13,7 +13,9 @@ from __future__ import annotations
 
 import collections
 from collections.abc import Callable
+from pathlib import Path
 
+import msgspec
 import structlog
 
 from coppice import clock as clocks
@@ -22,7 +24,7 @@ from coppice import settings as settings_tree
 from coppice.eventlog import base as eventlog_base
 from coppice.eventlog import retention
 from coppice.registry import base as registry_base
-from monitoring import checkpoint, http, judge, wanted
+from monitoring import checkpoint, http, judge, quality, reports, wanted
 from monitoring import state as states
 from monitoring import status as statuses
 from monitoring.intake import Intake
@@ -80,6 +82,7 @@ class Monitor:
         restored = checkpoint.load(checkpoint.path(settings), checkpoint.fingerprint(log, settings))
         self._state = restored.state if restored else states.State.empty(settings)
         self._position = restored.position if restored else eventlog_base.START
+        self._versions = versions
         self._intake = Intake(self._state, settings, versions)
         self._judge = judge.Judge(log, versions, settings)
         self._waiting: collections.deque[records.Event] = collections.deque()
@@ -87,6 +90,9 @@ class Monitor:
         self._status: statuses.Status | None = None
         self._caught_up = False
         self._measured: list[records.Measurement] = []
+        self._labelled: dict[str, int] = {}
+        self._quality: dict[str, dict[str, quality.Quality]] = {}
+        self._reports = reports.Reports(settings.home / "reports", settings.monitor, clock)
         # What an earlier monitor said last is as fresh as this one.
         self._done_at = dict.fromkeys(REFRESH_SECONDS, clock.monotonic())
 
@@ -109,7 +115,7 @@ class Monitor:
         # Verdicts from half a history would be announced to nobody's good.
         self._caught_up = self._caught_up or taken < BATCH
         if self._caught_up and (taken < BATCH or self._is_due("judge", JUDGE_SECONDS)):
-            self._conclude()
+            self._conclude(idle=not taken)
         if self._is_due("save", CHECKPOINT_SECONDS):
             self.save()
         self._recorder.took(
@@ -127,6 +133,10 @@ class Monitor:
     def metrics(self) -> bytes:
         """Return the text of `/metrics`; safe from other threads."""
         return self._recorder.page()
+
+    def report(self, name: str) -> Path | None:
+        """Return where a drift report lies, `None` without one; safe from other threads."""
+        return self._reports.path(name)
 
     def save(self) -> None:
         """Write a checkpoint.
@@ -177,18 +187,38 @@ class Monitor:
         self._taking = None
         return taken
 
-    def _conclude(self) -> None:
+    def _conclude(self, *, idle: bool) -> None:
         self._find_champion()
         judged = self._judge.judge(self._state)
         for verdict in judged.verdicts():
             self._announce(verdict)
         now = self._clock.now()
-        queue = wanted.queue(self._state, self._settings, QUEUE, eager=judge.is_open(judged))
-        self._status = statuses.of(
-            self._state, judged, queue, model=self._settings.project.name, now=now
+        eager = judge.is_open(judged) or wanted.is_doubtful(
+            self._state, self._settings.decay.tolerance
         )
+        queue = wanted.queue(self._state, self._settings, QUEUE, eager=eager)
+        model = self._settings.project.name
+        seen = statuses.of(
+            self._state, judged, queue, model=model, now=now, measures=self._qualities(idle=idle)
+        )
+        self._status = msgspec.structs.replace(seen, reports=self._reports.names())
         self._recorder.show(self._status)
         self._measure(self._status)
+
+    def _qualities(self, *, idle: bool) -> dict[str, dict[str, quality.Quality]]:
+        """Measure versions by the task's own measures; their intervals take a while.
+
+        So under load they are renewed now and then, and at once when nothing else is to be done.
+        """
+        labelled = {version: window.labelled for version, window in self._state.recent.items()}
+        if labelled != self._labelled and (idle or self._is_due("quality", MEASURE_SECONDS)):
+            task = self._settings.project.task
+            self._labelled = labelled
+            self._quality = {
+                version: quality.by_slice(window, task)
+                for version, window in self._state.recent.items()
+            }
+        return self._quality
 
     def _find_champion(self) -> None:
         """Ask the routing table who serves, where no rollout event has told."""
@@ -214,7 +244,16 @@ class Monitor:
         self._state.announce(verdict)
         self._done_at[verdict.scope] = self._clock.monotonic()
         self._recorder.announced(verdict)
+        if verdict.kind == "drift" and (before is None or before.kind != "drift"):
+            self._draw(verdict.version)
         _log.info("verdict", scope=verdict.scope, kind=verdict.kind, reason=verdict.reason)
+
+    def _draw(self, version: str) -> None:
+        """Begin a report of the window at which drift was declared."""
+        picture = self._versions.picture(version)
+        name = self._reports.write(version, picture) if picture is not None else None
+        if name is not None:
+            _log.info("report_begun", report=name)
 
     def _is_news(self, verdict: records.Verdict, before: records.Verdict | None) -> bool:
         if before is None or verdict.kind != before.kind:

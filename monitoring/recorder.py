@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Mapping
-from typing import get_args
+from typing import TypeAlias, get_args
 
 import prometheus_client
 from prometheus_client import registry
 
 from coppice import records
-from monitoring import status
+from monitoring import ranges, status
 
 VERDICTS = (
     *(("candidate", kind, "") for kind in ("promote", "rollback", "undecided")),
@@ -24,6 +24,10 @@ VERDICTS = (
 """Scope, kind and cause of every verdict that there can be."""
 
 SECONDS = (0.001, 0.005, 0.01, 0.05, 0.1, 0.5, 1.0, 5.0, 10.0, 60.0)
+
+
+Series: TypeAlias = dict[tuple[str, ...], float]
+"""Values by labels, without the model."""
 
 
 class Recorder:
@@ -52,6 +56,7 @@ class Recorder:
         self._shown: dict[prometheus_client.Gauge, set[tuple[str, ...]]] = {}
         self._counted: dict[tuple[prometheus_client.Counter, str], int] = {}
         self._make_counters()
+        self._make_window_gauges()
         gauge = functools.partial(prometheus_client.Gauge, registry=self.registry)
         self._verdict = gauge(
             "coppice_verdict",
@@ -98,6 +103,44 @@ class Recorder:
             "coppice_monitor_last_success_timestamp_seconds",
             "When a turn last succeeded, seconds since 1970 UTC.",
             ["model"],
+        )
+
+    def _make_window_gauges(self) -> None:
+        gauge = functools.partial(prometheus_client.Gauge, registry=self.registry)
+        self._drift_kinds = gauge(
+            "coppice_drift_kind_ratio",
+            "The farthest ratio by kind: answers, embedding, inputs, and labels.",
+            ["model", "kind"],
+        )
+        self._drift_slices = gauge(
+            "coppice_drift_slice_ratio",
+            "The farthest ratio in the last window of each of the largest slices.",
+            ["model", "slice"],
+        )
+        self._unseen = gauge(
+            "coppice_drift_unseen_rows",
+            "Rows of the last window with a value that the reference has not, by what is wrong.",
+            ["model", "feature", "kind"],
+        )
+        self._new_slices = gauge(
+            "coppice_drift_new_slices",
+            "Slices with traffic that the reference does not have.",
+            ["model"],
+        )
+        self._estimate = gauge(
+            "coppice_accuracy_estimate_ratio",
+            "Mean score that the last window should have, estimated without labels.",
+            ["model", "version", "trusted"],
+        )
+        self._quality = gauge(
+            "coppice_quality",
+            "The task's own measures over the recent labelled rows.",
+            ["model", "version", "slice", "measure"],
+        )
+        self._delay = gauge(
+            "coppice_label_delay_seconds",
+            "How long labels take, by quantile of the recent ones.",
+            ["model", "version", "quantile"],
         )
 
     def _make_counters(self) -> None:
@@ -182,6 +225,48 @@ class Recorder:
         ratios = seen.drift.ratios if seen.drift is not None else {}
         self._put(self._drift, {(name,): value for name, value in ratios.items()})
         self._put(self._wanted, {(name,): float(value) for name, value in seen.wanted.items()})
+        self._show_windows(seen)
+        self._show_quality(seen)
+
+    def _show_windows(self, seen: status.Status) -> None:
+        kinds: Series = {(kind,): look.ratio for kind, look in seen.drift_kinds.items()}
+        if seen.label_drift is not None:
+            kinds["labels",] = seen.label_drift.ratio or 0.0
+        self._put(self._drift_kinds, kinds)
+        slices: Series = {(name,): look.ratio or 0.0 for name, look in seen.slice_drift.items()}
+        self._put(self._drift_slices, slices)
+        found = seen.violations or ranges.Violations(0)
+        counts = {"missing": found.missing, "outside": found.outside, "new": found.new}
+        unseen: Series = {
+            (name, kind): float(n) for kind, by in counts.items() for name, n in by.items()
+        }
+        self._put(self._unseen, unseen)
+        self._new_slices.labels(self._model).set(len(seen.new_slices))
+        guess = seen.estimate
+        if guess is None or seen.champion is None:
+            self._put(self._estimate, {})
+        else:
+            trusted = "yes" if guess.trusted else "no"
+            self._put(self._estimate, {(seen.champion, trusted): guess.mean})
+
+    def _show_quality(self, seen: status.Status) -> None:
+        measures: Series = {
+            (version.version, name, measure): figure.value
+            for version in seen.versions
+            for name, found in version.measures.items()
+            for measure, figure in found.figures.items()
+        }
+        self._put(self._quality, measures)
+        delays: Series = {
+            (version.version, quantile): seconds
+            for version in seen.versions
+            if version.label_delay is not None
+            for quantile, seconds in (
+                ("0.5", version.label_delay.p50),
+                ("0.9", version.label_delay.p90),
+            )
+        }
+        self._put(self._delay, delays)
 
     def _put(self, gauge: prometheus_client.Gauge, values: Mapping[tuple[str, ...], float]) -> None:
         """Show exactly these values; a reader never sees fewer of those that stay."""

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import TypeAlias
 
 import msgspec
 
 from coppice import records
-from monitoring import drift, performance
+from monitoring import columns, drift, performance, quality, ranges, watch, windows
+from monitoring import estimate as estimates
 from monitoring import state as states
 from monitoring import wanted as labels_wanted
+
+Look: TypeAlias = drift.DriftLook
 
 
 class Score(msgspec.Struct, frozen=True):
@@ -35,6 +39,14 @@ class VersionStatus(msgspec.Struct, frozen=True, kw_only=True):
     parent_agreement: float | None
     """Share of recent mirrored rows that the dense parent answers alike; `None` without any."""
     parent_agreement_rows: int
+    parent_agreement_low: float = 0.0
+    parent_agreement_high: float = 1.0
+    """Its 95% interval."""
+    parent_agreement_fell: bool = False
+    """Whether it is below what it was at first, beyond chance."""
+    measures: dict[str, quality.Quality] = {}
+    """The task's own measures by slice; slices of few labels are left out."""
+    label_delay: quality.Delay | None = None
 
 
 class Status(msgspec.Struct, frozen=True, kw_only=True):
@@ -56,6 +68,20 @@ class Status(msgspec.Struct, frozen=True, kw_only=True):
     """Full windows of features that the champion's reign has seen."""
     drift: drift.DriftLook | None
     """What the last of them showed."""
+    drift_kinds: dict[columns.Kind, columns.KindLook] = {}
+    """The same, with answers, embedding and inputs told apart."""
+    label_drift: Look | None = None
+    """What the last window of labels showed."""
+    slice_drift: dict[str, Look] = {}
+    """What the last window of each of the largest slices showed."""
+    violations: ranges.Violations | None = None
+    """Values of the last window that the reference has never seen."""
+    new_slices: dict[str, int] = {}
+    """Requests by slice, of slices that the champion's reference does not have."""
+    estimate: estimates.Estimate | None = None
+    """How the champion should score in the last window, where no label has come."""
+    reports: tuple[str, ...] = ()
+    """Names of the drift reports, the newest first; `GET /reports/NAME` shows one."""
     wanted: dict[str, int]
     """Requests in the label queue, by reason."""
     queue: tuple[labels_wanted.WantedLabel, ...]
@@ -82,18 +108,19 @@ def of(
     *,
     model: str,
     now: float,
+    measures: Mapping[str, dict[str, quality.Quality]] | None = None,
 ) -> Status:
-    """Describe a state and what was concluded from it."""
+    """Describe a state and what was concluded from it; `measures` are by version and slice."""
     route = state.route or states.Route("")
     trial = state.current_trial()
     seen = state.reign.drift if state.reign is not None else states.DriftSeen()
-    return Status(
+    described = Status(
         model=model,
         at=now,
         champion=route.champion or None,
         candidate=route.candidate,
         previous=route.previous,
-        versions=_versions(state, route),
+        versions=_versions(state, route, measures or {}),
         champion_verdict=judged.champion,
         candidate_verdict=judged.candidate,
         evidence=evidence_of(judged),
@@ -106,6 +133,23 @@ def of(
         queue=tuple(queue),
         events=dict(state.events),
         oddities=dict(state.requests.oddities),
+    )
+    return _with_reign(described, state.reign) if state.reign is not None else described
+
+
+def _with_reign(described: Status, reign: states.Reign) -> Status:
+    """Add what the champion's windows show."""
+    beside = reign.beside or watch.Beside()
+    return msgspec.structs.replace(
+        described,
+        drift_kinds=columns.by_kind(described.drift) if described.drift is not None else {},
+        label_drift=reign.label_drift.looks[-1] if reign.label_drift.looks else None,
+        slice_drift={
+            name: kept.drift.looks[-1] for name, kept in reign.slices.items() if kept.drift.looks
+        },
+        violations=beside.violations,
+        new_slices=beside.new_slices,
+        estimate=beside.estimate,
     )
 
 
@@ -135,14 +179,32 @@ def measurements(seen: Status) -> list[records.Measurement]:
                     model=seen.model, version=version, name=f"evidence.{name}", value=value
                 )
             )
-    if seen.champion is not None and seen.drift is not None:
+    if seen.champion is not None:
+        found += _window_measurements(seen, seen.champion)
+    return found
+
+
+def _window_measurements(seen: Status, version: str) -> list[records.Measurement]:
+    """Return what the champion's last windows show."""
+    looks = {"drift.ratio": seen.drift, "drift.labels": seen.label_drift}
+    found = [
+        records.Measurement(
+            model=seen.model, version=version, name=name, value=look.ratio or 0.0, count=look.rows
+        )
+        for name, look in looks.items()
+        if look is not None
+    ]
+    if seen.estimate is not None:
+        guess = seen.estimate
         found.append(
             records.Measurement(
                 model=seen.model,
-                version=seen.champion,
-                name="drift.ratio",
-                value=seen.drift.ratio or 0.0,
-                count=seen.drift.rows,
+                version=version,
+                name="estimate.trusted" if guess.trusted else "estimate.untrusted",
+                value=guess.mean,
+                count=guess.rows,
+                low=guess.low,
+                high=guess.high,
             )
         )
     return found
@@ -176,24 +238,31 @@ def _measurements_of(model: str, version: VersionStatus) -> list[records.Measure
     return found
 
 
-def _versions(state: states.State, route: states.Route) -> tuple[VersionStatus, ...]:
+def _versions(
+    state: states.State,
+    route: states.Route,
+    measures: Mapping[str, dict[str, quality.Quality]],
+) -> tuple[VersionStatus, ...]:
     roles = {"champion": route.champion, "candidate": route.candidate, "previous": route.previous}
     return tuple(
-        _version(state, version, role)
+        _version(state, version, role, measures.get(version, {}))
         for role, version in roles.items()
         if version is not None and version in state.recent
     )
 
 
-def _version(state: states.State, version: str, role: str) -> VersionStatus:
+def _version(
+    state: states.State, version: str, role: str, measures: dict[str, quality.Quality]
+) -> VersionStatus:
     window = state.recent[version]
     accuracy = {}
     for name, scores in window.scores().items():
         live = performance.live_score(scores)
         if live is not None:
             accuracy[name] = Score(*live)
-    agreement = state.agreement.get(version)
-    agrees = agreement.recent() if agreement is not None else []
+    agreement = state.agreement.get(version) or windows.Agreement(state.window_limit)
+    agrees = agreement.recent()
+    low, high = agreement.interval()
     return VersionStatus(
         version=version,
         role=role,
@@ -203,4 +272,9 @@ def _version(state: states.State, version: str, role: str) -> VersionStatus:
         label_coverage=window.coverage(),
         parent_agreement=sum(agrees) / len(agrees) if agrees else None,
         parent_agreement_rows=len(agrees),
+        parent_agreement_low=low,
+        parent_agreement_high=high,
+        parent_agreement_fell=agreement.fell(),
+        measures=measures,
+        label_delay=quality.delay(window.recent()),
     )

@@ -39,6 +39,23 @@ class WantedLabel(msgspec.Struct, frozen=True, kw_only=True):
     """Time of the request, seconds since 1970 UTC."""
 
 
+def is_doubtful(state: states.State, tolerance: float) -> bool:
+    """Say whether the champion may do worse than its labels tell yet, so that more are asked for.
+
+    That is where the label-free estimate lies further below what is expected than is tolerated,
+    trusted or not, or where the dense parent agrees with it less than it did at first. Neither
+    decides anything: only labels do.
+    """
+    reign = state.reign
+    if reign is None:
+        return False
+    guess = reign.beside.estimate if reign.beside is not None else None
+    agreement = state.agreement.get(reign.version)
+    return (guess is not None and guess.fell(tolerance)) or (
+        agreement is not None and agreement.fell()
+    )
+
+
 def queue(
     state: states.State, tree: settings.Settings, limit: int, *, eager: bool
 ) -> list[WantedLabel]:
@@ -53,7 +70,8 @@ def queue(
     limit
         Most requests to return.
     eager
-        Whether the cause of a decay is open, so that more labels for live accuracy are asked for.
+        Whether more labels for live accuracy are asked for: the cause of a decay is open, or
+        `is_doubtful` says so.
     """
     trial = state.current_trial()
     decisive = _disagreements(trial, tree, limit) if trial is not None else []

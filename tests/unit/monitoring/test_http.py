@@ -16,12 +16,16 @@ class Shown:
 
     def __init__(self):
         self.seen = None
+        self.reports = {}
 
     def status(self):
         return self.seen
 
     def metrics(self):
         return b"coppice_up 1.0\n"
+
+    def report(self, name):
+        return self.reports.get(name)
 
 
 EMPTY = status.Status(
@@ -220,3 +224,18 @@ def test_an_address_of_another_machine_is_reported(pages, port):
         http.served(pages, chosen),
     ):
         pass
+
+
+def test_a_report_is_served_as_html(shown, client, tmp_path):
+    page = tmp_path / "drift-a.html"
+    page.write_text("<html>drift</html>")
+    shown.reports["drift-a.html"] = page
+    answer = client.get("/reports/drift-a.html")
+    assert answer.status_code == 200
+    assert answer.headers["content-type"].startswith("text/html")
+    assert answer.text == "<html>drift</html>"
+
+
+@pytest.mark.parametrize("name", ["drift-b.html", "..%2Fsecret", "%2e%2e/secret", "a/b"])
+def test_a_report_that_is_not_there_is_404(client, name):
+    assert client.get(f"/reports/{name}").status_code == 404

@@ -310,3 +310,61 @@ def test_the_same_state_is_reached_in_any_number_of_steps(world, champion):
     found, expected = at_once.status().candidate_verdict, stepwise.status().candidate_verdict
     assert (found.kind, found.counts) == (expected.kind, expected.counts)
     assert found.evidence == pytest.approx(expected.evidence)
+
+
+def drifting(world, champion, monitor):
+    """Serve clean windows, then ones whose inputs are three times as wide, unlabelled."""
+    world.serve(400, champion)
+    world.settle(monitor)
+    world.spread = world.spread * 3.0
+    world.serve(900, champion, labelled=False)
+    world.settle(monitor)
+
+
+def test_a_sustained_alarm_leaves_a_report_that_the_state_names(world, champion):
+    world.rollout(champion)
+    monitor = world.monitor()
+    drifting(world, champion, monitor)
+    assert kinds(world, "champion")[-1] == "drift"
+    monitor._reports.wait(60.0)
+    monitor.turn()
+    (name,) = monitor.status().reports
+    assert "input.x[3]" in monitor.report(name).read_text(encoding="utf-8")
+
+
+def test_drift_that_goes_on_is_reported_once(world, champion):
+    world.rollout(champion)
+    monitor = world.monitor()
+    drifting(world, champion, monitor)
+    monitor._reports.wait(60.0)
+    world.clock.advance(3600.0)
+    world.serve(800, champion, labelled=False)
+    world.settle(monitor)
+    monitor._reports.wait(60.0)
+    assert len(monitor._reports.names()) == 1
+
+
+def test_an_estimate_that_falls_asks_for_more_labels_though_no_label_came(world, champion):
+    world.rollout(champion)
+    monitor = world.monitor()
+    world.serve(400, champion, labelled=False)
+    world.settle(monitor)
+    usual = len(monitor.status().queue)
+    # Inputs near nought leave the model undecided between its two answers.
+    world.spread = world.spread * 0.05
+    world.serve(400, champion, labelled=False)
+    world.settle(monitor)
+    assert monitor.status().estimate.fell(world.settings.decay.tolerance)
+    assert not monitor.status().estimate.trusted
+    # 2% of 400 against 20% of 800.
+    assert len(monitor.status().queue) > 5 * usual
+    assert kinds(world, "champion")[-1] == "undecided"
+
+
+def test_measures_are_shown_once_labels_came(world, champion):
+    world.rollout(champion)
+    monitor = world.monitor()
+    world.serve(50, champion)
+    world.settle(monitor)
+    found = monitor.status().versions[0].measures["all"]
+    assert (found.rows, set(found.figures)) == (50, {"f1_macro", "log_loss", "calibration_error"})

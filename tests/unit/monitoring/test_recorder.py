@@ -5,7 +5,7 @@ import pytest
 from prometheus_client import parser
 
 from coppice import records
-from monitoring import drift, recorder, state, status
+from monitoring import columns, drift, estimate, quality, ranges, recorder, state, status
 
 
 @pytest.fixture
@@ -141,3 +141,65 @@ def test_drift_of_an_empty_reign_shows_no_feature(metrics):
     metrics.show(msgspec.structs.replace(SEEN, drift=None))
     assert value(metrics, "coppice_drift_ratio", feature="f") is None
     assert state.DriftSeen().ratio == 0.0
+
+
+LOOK = drift.DriftLook(
+    50, {}, {"score.a": 0.3, "input.x": 2.0}, {}, alarmed=True, reason="input.x drifts"
+)
+WATCHED = msgspec.structs.replace(
+    SEEN,
+    versions=(
+        msgspec.structs.replace(
+            VERSION,
+            measures={"all": quality.Quality(50, {"f1_macro": quality.Figure(0.7, 0.6, 0.8)})},
+            label_delay=quality.Delay(p50=5.0, p90=60.0),
+        ),
+    ),
+    drift=LOOK,
+    drift_kinds=columns.by_kind(LOOK),
+    label_drift=drift.DriftLook(200, {}, {"label.1": 1.5}, {}, alarmed=True, reason="moved"),
+    slice_drift={"pen=ink": drift.DriftLook(50, {}, {"score.a": 0.4}, {}, False, "fine")},
+    violations=ranges.Violations(50, outside={"input.x": 3}, new={"input.k": 2}),
+    new_slices={"pen=chalk": 9},
+    estimate=estimate.Estimate(mean=0.8, low=0.7, high=0.9, expected=0.95, rows=50),
+)
+
+
+def test_drift_is_shown_by_kind_and_slice(metrics):
+    metrics.show(WATCHED)
+    assert value(metrics, "coppice_drift_kind_ratio", kind="inputs") == 2.0
+    assert value(metrics, "coppice_drift_kind_ratio", kind="answers") == 0.3
+    assert value(metrics, "coppice_drift_kind_ratio", kind="labels") == 1.5
+    assert value(metrics, "coppice_drift_slice_ratio", slice="pen=ink") == 0.4
+
+
+def test_values_that_the_reference_never_had_are_shown(metrics):
+    metrics.show(WATCHED)
+    assert value(metrics, "coppice_drift_unseen_rows", feature="input.x", kind="outside") == 3.0
+    assert value(metrics, "coppice_drift_unseen_rows", feature="input.k", kind="new") == 2.0
+    assert value(metrics, "coppice_drift_new_slices") == 1.0
+
+
+def test_an_estimate_says_whether_it_is_trusted(metrics):
+    metrics.show(WATCHED)
+    where = {"version": "tiny:a"}
+    assert value(metrics, "coppice_accuracy_estimate_ratio", trusted="no", **where) == 0.8
+    trusted = msgspec.structs.replace(WATCHED.estimate, trusted=True)
+    metrics.show(msgspec.structs.replace(WATCHED, estimate=trusted))
+    assert value(metrics, "coppice_accuracy_estimate_ratio", trusted="yes", **where) == 0.8
+    assert value(metrics, "coppice_accuracy_estimate_ratio", trusted="no", **where) is None
+
+
+def test_measures_and_label_delays_are_shown(metrics):
+    metrics.show(WATCHED)
+    where = {"version": "tiny:a", "slice": "all", "measure": "f1_macro"}
+    assert value(metrics, "coppice_quality", **where) == 0.7
+    assert value(metrics, "coppice_label_delay_seconds", version="tiny:a", quantile="0.9") == 60.0
+
+
+def test_what_the_windows_no_longer_show_is_removed(metrics):
+    metrics.show(WATCHED)
+    metrics.show(SEEN)
+    assert value(metrics, "coppice_drift_kind_ratio", kind="labels") is None
+    assert value(metrics, "coppice_drift_unseen_rows", feature="input.x", kind="outside") is None
+    assert value(metrics, "coppice_drift_new_slices") == 0.0

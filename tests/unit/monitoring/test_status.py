@@ -4,7 +4,20 @@ import pytest
 
 from coppice import records
 from coppice.settings import Settings
-from monitoring import drift, join, performance, state, status, trials, wanted, windows
+from monitoring import (
+    drift,
+    estimate,
+    join,
+    performance,
+    quality,
+    ranges,
+    state,
+    status,
+    trials,
+    wanted,
+    watch,
+    windows,
+)
 
 CHAMPION, CANDIDATE, PREVIOUS = "tiny:champion", "tiny:candidate", "tiny:previous"
 LOOK = drift.DriftLook(50, {"f": 0.1}, {"f": 0.5, "g": 0.2}, {}, alarmed=False, reason="fine")
@@ -139,3 +152,57 @@ def test_a_measurement_says_on_how_many_rows_it_rests(known):
     assert (coverage.value, coverage.count) == (0.4, 10)
     drifted = found[CHAMPION, "drift.ratio", "all"]
     assert (drifted.value, drifted.count) == (0.5, 50)
+
+
+def test_what_the_champions_windows_show_is_shown_apart(known):
+    reign = known.reign
+    moved = drift.DriftLook(200, {}, {"label.1": 1.5}, {}, alarmed=True, reason="moved")
+    reign.label_drift.take(moved)
+    reign.slices["pen=ink"] = state.SliceWatch(windows.FeatureWindow(50))
+    reign.slices["pen=ink"].drift.take(LOOK)
+    reign.slices["pen=lead"] = state.SliceWatch(windows.FeatureWindow(50))
+    guess = estimate.Estimate(mean=0.8, low=0.7, high=0.9, expected=0.9, rows=50, trusted=True)
+    unseen = ranges.Violations(50, outside={"f": 2})
+    reign.beside = watch.Beside(violations=unseen, estimate=guess, new_slices={"pen=chalk": 6})
+    found = seen(known)
+    assert (found.label_drift, found.slice_drift) == (moved, {"pen=ink": LOOK})
+    assert (found.estimate, found.violations) == (guess, unseen)
+    assert found.new_slices == {"pen=chalk": 6}
+    assert found.drift_kinds["answers"].columns == 2
+
+
+def test_before_the_first_window_nothing_is_claimed(known):
+    known.reign = None
+    found = seen(known)
+    assert (found.drift_kinds, found.label_drift, found.estimate) == ({}, None, None)
+
+
+def test_agreement_comes_with_its_interval_and_whether_it_fell(known):
+    champion = seen(known).versions[0]
+    # Wilson's interval of 3 of 4.
+    assert champion.parent_agreement_low == pytest.approx(0.301, abs=0.001)
+    assert champion.parent_agreement_high == pytest.approx(0.954, abs=0.001)
+    assert not champion.parent_agreement_fell
+
+
+def test_the_measures_of_a_version_are_its_own(known):
+    measures = {CHAMPION: {"all": quality.Quality(4, {"mae": quality.Figure(1.0, 0.5, 1.5)})}}
+    found = status.of(known, JUDGED, [], model="tiny", now=7.0, measures=measures)
+    assert found.versions[0].measures == measures[CHAMPION]
+    assert found.versions[1].measures == {}
+
+
+def test_label_delays_are_those_of_recent_labels(known):
+    # Labels that came with their rows took no time.
+    assert seen(known).versions[0].label_delay == quality.Delay(0.0, 0.0)
+    assert seen(known).versions[1].label_delay is None
+
+
+@pytest.mark.parametrize(("trusted", "name"), [(True, "trusted"), (False, "untrusted")])
+def test_an_estimate_is_kept_in_the_log_under_a_name_that_says_its_worth(known, trusted, name):
+    guess = estimate.Estimate(mean=0.8, low=0.7, high=0.9, expected=0.9, rows=50, trusted=trusted)
+    known.reign.beside = watch.Beside(estimate=guess)
+    (kept,) = [
+        each for each in status.measurements(seen(known)) if each.name.startswith("estimate")
+    ]
+    assert (kept.name, kept.value, kept.count) == (f"estimate.{name}", 0.8, 50)

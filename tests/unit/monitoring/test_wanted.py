@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 
 from coppice.settings import Settings
-from monitoring import join, state, trials, wanted
+from monitoring import estimate, join, performance, state, trials, wanted, watch, windows
 
 STABLE, CANDIDATE = "tiny:stable", "tiny:candidate"
 
@@ -111,3 +111,40 @@ def test_without_a_candidate_only_live_accuracy_is_asked_for(settings):
 def test_no_places_hold_no_entries(settings):
     found = known(settings, pending=[(1.0,)], draws=[0.01])
     assert wanted.queue(found, settings, 0, eager=False) == []
+
+
+def reigning(tmp_path, *, mean=0.95, agreed=1.0):
+    """A champion expected at 95%, with what is estimated of it and how its parent agrees lately."""
+    tree = Settings(root=tmp_path, project={"name": "tiny"})
+    found = state.State.empty(tree)
+    found.reign = state.Reign(
+        "tiny:a", 0.0, performance.ECusum(0.95, 0.05, 100.0), windows.FeatureWindow(50)
+    )
+    guess = estimate.Estimate(mean=mean, low=0.0, high=1.0, expected=0.95, rows=400)
+    found.reign.beside = watch.Beside(estimate=guess)
+    found.agreement["tiny:a"] = windows.Agreement(limit=100)
+    found.agreement["tiny:a"].add([True] * 100)
+    found.agreement["tiny:a"].add([number < 100 * agreed for number in range(100)])
+    return found
+
+
+def test_a_champion_that_does_as_expected_is_not_doubtful(tmp_path):
+    assert not wanted.is_doubtful(reigning(tmp_path), tolerance=0.05)
+
+
+def test_a_fallen_estimate_is_a_doubt_though_it_is_not_trusted(tmp_path):
+    found = reigning(tmp_path, mean=0.85)
+    assert not found.reign.beside.estimate.trusted
+    assert wanted.is_doubtful(found, tolerance=0.05)
+
+
+def test_fallen_agreement_with_the_dense_parent_is_a_doubt(tmp_path):
+    assert wanted.is_doubtful(reigning(tmp_path, agreed=0.7), tolerance=0.05)
+
+
+def test_without_a_champion_or_its_windows_there_is_no_doubt(tmp_path):
+    found = reigning(tmp_path)
+    found.reign.beside, found.agreement = None, {}
+    assert not wanted.is_doubtful(found, tolerance=0.05)
+    found.reign = None
+    assert not wanted.is_doubtful(found, tolerance=0.05)
