@@ -161,7 +161,8 @@ class InspectSettings(Section):
     found_slice_rows: int = Field(default=20, ge=10)
     """Smallest subset of the holdout that the search for the worst ones may name."""
     exemplars: int = Field(default=20, ge=0)
-    """Rows shown of those that the pruning harms most."""
+    """Rows shown of those that the pruning harms most; 0 keeps rows out of card and report, where
+    data must not leave their place."""
     exemplar_seeds: int = Field(default=0, ge=0, le=100)
     """Prunings, and as many null controls, trained anew with other seeds to tell what pruning as
     such harms from one run's luck; each costs a fine-tuning. 0 compares the one pair there is."""
