@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import shutil
 import subprocess
@@ -41,6 +42,7 @@ def fired(alert: str, **labels: str) -> str:
     return "ALERTS{" + ",".join(f'{name}="{value}"' for name, value in pairs.items()) + "}"
 
 
+@functools.cache
 def groups() -> list[dict[str, Any]]:
     """Return every group of every file."""
     return [group for path in FILES for group in yaml.safe_load(path.read_text())["groups"]]
@@ -51,6 +53,13 @@ def rules(kind: str) -> list[dict[str, Any]]:
     return [rule for group in groups() for rule in group["rules"] if kind in rule]
 
 
+def files_for(alert: str) -> list[Path]:
+    """Return the files that an alert needs: its own, and the recording rules if it uses them."""
+    (own,) = (path for path in FILES if f"- alert: {alert}\n" in path.read_text())
+    (expr, *_) = (rule["expr"] for rule in rules("alert") if rule["alert"] == alert)
+    return [FOLDER / "recording.yaml", own] if "model:coppice" in expr else [own]
+
+
 def run(*words: str | Path) -> str:
     """Run promtool and return what it says; it must not complain."""
     done = subprocess.run(["promtool", *words], capture_output=True, text=True, check=False)
@@ -59,9 +68,14 @@ def run(*words: str | Path) -> str:
 
 
 def play(
-    folder: Path, series: Mapping[str, str], looks: Sequence[Look], *, interval: str = "1m"
+    folder: Path,
+    series: Mapping[str, str],
+    looks: Sequence[Look],
+    *,
+    interval: str = "1m",
+    files: Sequence[Path] = FILES,
 ) -> None:
-    """Run all our rules over series, one sample each interval, and look at what they made."""
+    """Run rules, by default all, over series of one sample each interval, then look."""
     test = {
         "interval": interval,
         "input_series": [{"series": name, "values": values} for name, values in series.items()],
@@ -79,7 +93,7 @@ def play(
     path.write_text(
         json.dumps(
             {
-                "rule_files": [str(each) for each in FILES],
+                "rule_files": [str(each) for each in files],
                 "evaluation_interval": interval,
                 "tests": [test],
             }

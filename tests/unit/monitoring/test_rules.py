@@ -261,14 +261,16 @@ def test_an_alert_fires_when_it_should(case: Case, tmp_path) -> None:
     where = {"model": "m", "severity": case.severity}
     finds = {fired(case.alert, **where, **labels): 1.0 for labels in case.labels}
     look = Look(case.at, firing(case.alert), finds)
-    promtool.play(tmp_path, case.loud, [look], interval=case.interval)
+    files = promtool.files_for(case.alert)
+    promtool.play(tmp_path, case.loud, [look], interval=case.interval, files=files)
 
 
 @promtool.needs_promtool
 @pytest.mark.parametrize("case", CASES, ids=BY_NAME)
 def test_an_alert_is_silent_when_it_should_be(case: Case, tmp_path) -> None:
     look = Look(case.at, firing(case.alert), {})
-    promtool.play(tmp_path, case.quiet, [look], interval=case.interval)
+    files = promtool.files_for(case.alert)
+    promtool.play(tmp_path, case.quiet, [look], interval=case.interval, files=files)
 
 
 @promtool.needs_promtool
