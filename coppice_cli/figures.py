@@ -39,6 +39,27 @@ class SeenEstimate(msgspec.Struct, frozen=True):
     trusted: bool
 
 
+class Figure(msgspec.Struct, frozen=True):
+    """A measure with its 95% interval."""
+
+    value: float
+    low: float
+    high: float
+
+
+class Measures(msgspec.Struct, frozen=True):
+    """The task's own measures, by name."""
+
+    figures: dict[str, Figure] = {}
+
+
+class Delay(msgspec.Struct, frozen=True):
+    """How long labels take, seconds."""
+
+    p50: float
+    p90: float
+
+
 class Live(msgspec.Struct, frozen=True, kw_only=True):
     """What the monitor measured, from itself or from the log."""
 
@@ -46,6 +67,11 @@ class Live(msgspec.Struct, frozen=True, kw_only=True):
     scores: dict[str, dict[str, Score]] = {}
     """By version, by slice."""
     agreement: dict[str, float] = {}
+    agreement_fell: tuple[str, ...] = ()
+    """Versions with which their dense parent agrees less than at first, beyond chance."""
+    measures: dict[str, dict[str, Figure]] = {}
+    """By version, over all slices."""
+    delays: dict[str, Delay] = {}
     evidence: dict[str, float] = {}
     drift: float | None = None
     drift_kinds: dict[str, float] = {}
@@ -63,6 +89,9 @@ class SeenVersion(msgspec.Struct, frozen=True):
     version: str
     accuracy: dict[str, Score]
     parent_agreement: float | None
+    parent_agreement_fell: bool = False
+    measures: dict[str, Measures] = {}
+    label_delay: Delay | None = None
 
 
 class SeenKind(msgspec.Struct, frozen=True):
@@ -126,6 +155,17 @@ def from_monitor(tree: settings.Settings) -> Live | None:
             version.version: version.parent_agreement
             for version in seen.versions
             if version.parent_agreement is not None
+        },
+        agreement_fell=tuple(v.version for v in seen.versions if v.parent_agreement_fell),
+        measures={
+            version.version: version.measures["all"].figures
+            for version in seen.versions
+            if "all" in version.measures
+        },
+        delays={
+            version.version: version.label_delay
+            for version in seen.versions
+            if version.label_delay is not None
         },
         evidence=seen.evidence,
         drift=max(seen.drift.ratios.values(), default=None) if seen.drift else None,

@@ -36,6 +36,9 @@ class Version(msgspec.Struct, frozen=True, kw_only=True):
     """Mean score over recent labelled rows; `None` before the first label."""
     slices: dict[str, figures.Score] = {}
     parent_agreement: float | None = None
+    parent_agreement_fell: bool = False
+    measures: dict[str, figures.Figure] = {}
+    label_delay: figures.Delay | None = None
 
 
 class Process(msgspec.Struct, frozen=True, kw_only=True):
@@ -154,6 +157,9 @@ def _version(
         live=scores.get("all"),
         slices={name: score for name, score in scores.items() if name != "all"},
         parent_agreement=measured.agreement.get(tag),
+        parent_agreement_fell=tag in measured.agreement_fell,
+        measures=measured.measures.get(tag, {}),
+        label_delay=measured.delays.get(tag),
     )
 
 

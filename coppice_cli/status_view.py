@@ -89,6 +89,7 @@ def _lines(seen: snapshot.Snapshot) -> Iterator[str]:
             f"estimate without labels: {console.percent(guess.mean)} "
             f"(expected {console.percent(guess.expected)}){worth}"
         )
+    yield from _quality(seen)
     slices = sorted(_worst_slices(seen))
     if slices:
         yield f"champion's slices, worst first: {', '.join(text for _, text in slices[:4])}"
@@ -99,6 +100,27 @@ def _lines(seen: snapshot.Snapshot) -> Iterator[str]:
     yield f"processes: {_processes(seen)}"
     if seen.source == "log" and seen.rollout is not None:
         yield "the monitor does not answer: figures are the last that it wrote"
+
+
+def _quality(seen: snapshot.Snapshot) -> Iterator[str]:
+    """Tell the champion's own measures, how long its labels take, and what its parent says."""
+    for version in seen.versions:
+        if version.part != "champion":
+            continue
+        if version.measures:
+            told = [
+                f"{name} {figure.value:.3g} ({figure.low:.3g}-{figure.high:.3g})"
+                for name, figure in version.measures.items()
+            ]
+            yield f"champion's measures: {', '.join(told)}"
+        if version.label_delay is not None:
+            delay = version.label_delay
+            late = console.duration(delay.p90)
+            yield f"labels take {console.duration(delay.p50)}, one in ten over {late}"
+        if version.parent_agreement is not None:
+            fell = ", less than at first" if version.parent_agreement_fell else ""
+            share = console.percent(version.parent_agreement)
+            yield f"dense parent agrees on {share}{fell}"
 
 
 def _kinds(seen: snapshot.Snapshot) -> str:

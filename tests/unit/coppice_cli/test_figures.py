@@ -9,7 +9,7 @@ import pytest
 from coppice import records
 from coppice.testing import MemoryLog
 from coppice_cli import figures
-from monitoring import drift, status
+from monitoring import columns, drift, estimate, quality, status
 from tests.support import command_line, pages
 
 HEALTHY = records.Verdict(
@@ -97,6 +97,38 @@ def test_the_running_monitors_own_state_is_understood(tmp_path: Path) -> None:
             "candidate": figures.Told(100.0, UNDECIDED),
         },
     )
+
+
+def test_what_the_monitor_shows_of_windows_and_quality_is_understood(tmp_path: Path) -> None:
+    seen = _status()
+    assert seen.drift is not None
+    measured = quality.Quality(50, {"f1_macro": quality.Figure(0.9, 0.8, 1.0)})
+    told = msgspec.structs.replace(
+        seen,
+        versions=(
+            msgspec.structs.replace(
+                seen.versions[0],
+                measures={"all": measured},
+                label_delay=quality.Delay(5.0, 60.0),
+                parent_agreement_fell=True,
+            ),
+        ),
+        drift_kinds=columns.by_kind(seen.drift),
+        label_drift=drift.DriftLook(200, {}, {"label.1": 1.5}, {}, alarmed=True, reason=""),
+        slice_drift={"pen=ink": drift.DriftLook(0, {}, {}, {}, alarmed=None, reason="empty")},
+        estimate=estimate.Estimate(mean=0.8, low=0.7, high=0.9, expected=0.95, rows=50),
+        reports=("drift-a.html",),
+    )
+    state = msgspec.json.decode(msgspec.json.encode(told))
+    live = _asked(tmp_path, {"model": "tiny", "watched": True, "state": state})
+    assert live is not None
+    # The columns x and y are neither inputs nor embedding; a slice without a ratio is left out.
+    assert live.drift_kinds == {"answers": 0.6, "labels": 1.5}
+    assert live.estimate == figures.SeenEstimate(0.8, 0.95, trusted=False)
+    assert live.reports == ("drift-a.html",)
+    assert live.measures == {"tiny:a": {"f1_macro": figures.Figure(0.9, 0.8, 1.0)}}
+    assert live.delays == {"tiny:a": figures.Delay(5.0, 60.0)}
+    assert live.agreement_fell == ("tiny:a",)
 
 
 def test_a_monitor_that_has_not_looked_yet_tells_nothing(tmp_path: Path) -> None:

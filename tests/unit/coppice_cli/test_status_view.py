@@ -44,6 +44,10 @@ SEEN = snapshot.Snapshot(
                 "pen=ink": figures.Score(0.9, 0.8, 0.95, 50),
                 "pen=chalk": figures.Score(0.6, 0.4, 0.8, 10),
             },
+            measures={"f1_macro": figures.Figure(0.9, 0.85, 0.95)},
+            label_delay=figures.Delay(5.0, 90.0),
+            parent_agreement=0.97,
+            parent_agreement_fell=True,
         ),
         snapshot.Version(tag="tiny:bbbbbbbbbbbb", part="candidate", lane="canary 10%"),
     ),
@@ -51,6 +55,9 @@ SEEN = snapshot.Snapshot(
     evidence={"promote": 1.5, "rollback": -2.0},
     evidence_needed=3.0,
     drift=0.4321,
+    drift_kinds={"answers": 0.4, "labels": 1.5, "slice pen=ink": 3.0},
+    estimate=figures.SeenEstimate(0.8, 0.95, trusted=False),
+    reports=("drift-a.html", "drift-b.html"),
     wanted={"disagreement": 4, "live-accuracy": 0},
     last_candidate=snapshot.Dated(
         NOW - 60.0,
@@ -104,7 +111,12 @@ def test_every_version_is_one_line() -> None:
         "champion: decay, cause world 3 s ago: 81% of 300 labels [low], 95% accepted",
         # Half of the 3.0 that decide; evidence against a rollback is no way towards one.
         "evidence, on its way to a decision: promote 50%, rollback 0%",
-        "drift: 0.43 of its threshold",
+        "drift: 0.43 of its threshold; drifting: slice pen=ink, labels",
+        "drift report: drift-a.html (the monitor serves it under /reports/)",
+        "estimate without labels: 80.0% (expected 95.0%), not to be trusted while inputs drift",
+        "champion's measures: f1_macro 0.9 (0.85-0.95)",
+        "labels take 5 s, one in ten over 1 min 30 s",
+        "dense parent agrees on 97.0%, less than at first",
         "champion's slices, worst first: pen=chalk 60.0% (10), pen=ink 90.0% (50)",
         "labels wanted: 4 for disagreement (`coppice labels wanted`)",
         "last candidate: tiny:c refused 1 min 0 s ago: gate 'score': a drop (and 1 more)",
@@ -125,6 +137,8 @@ def test_what_is_not_known_is_left_out() -> None:
     assert "drift" not in text
     assert "labels wanted" not in text
     assert "evidence" not in text
+    assert "measures" not in text
+    assert "estimate" not in text
 
 
 def test_old_figures_are_marked_as_such() -> None:
