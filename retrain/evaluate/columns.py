@@ -30,14 +30,14 @@ def constant(split: project.Split) -> rows.Index:
     >>> constant(table).tolist()
     [0]
     """
-    values = rows.matrix(split)
-    return np.flatnonzero((values == values[:1]).all(axis=0))
+    same = [(block == block[:1]).all(axis=0) for block in rows.blocks(split)]
+    return np.flatnonzero(np.concatenate([np.empty(0, bool), *same]))
 
 
 def missing(split: project.Split) -> rows.Matrix:
     """Return the share of rows without a usable number, by column: NaN or infinite."""
-    values = rows.matrix(split)
-    return np.asarray(1.0 - np.isfinite(values).mean(axis=0), dtype=np.float64)
+    shares = [1.0 - np.isfinite(block).mean(axis=0) for block in rows.blocks(split)]
+    return np.concatenate([np.empty(0), *shares])
 
 
 def strays(train: project.Split, holdout: project.Split, *, alpha: float) -> tuple[Stray, ...]:
@@ -57,21 +57,24 @@ def strays(train: project.Split, holdout: project.Split, *, alpha: float) -> tup
     Wilks, Statistical prediction with special reference to the problem of tolerance limits, Annals
     of Mathematical Statistics 13 (1942), 400-409.
     """
-    known, asked = rows.matrix(train), rows.matrix(holdout)
-    if len(known) < 2 or not known.shape[1]:
+    columns = int(sum(block.shape[1] for block in rows.blocks(train)))
+    if train.rows < 2 or not columns:
         return ()
-    low, high = known.min(axis=0), known.max(axis=0)
-    outside = (asked < low) | (asked > high)
-    law = stats.betabinom(len(asked), 2, len(known) - 1)
-    chances = law.sf(outside.sum(axis=0) - 1)
-    found = [
-        Stray(
-            column=int(column),
-            low=float(low[column]),
-            high=float(high[column]),
-            outside=tuple(np.flatnonzero(outside[:, column]).tolist()),
-            chance=float(chances[column]),
-        )
-        for column in np.flatnonzero(chances < alpha / known.shape[1])
-    ]
+    law = stats.betabinom(holdout.rows, 2, train.rows - 1)
+    found, start = [], 0
+    for known, asked in zip(rows.blocks(train), rows.blocks(holdout), strict=True):
+        low, high = known.min(axis=0), known.max(axis=0)
+        outside = (asked < low) | (asked > high)
+        chances = law.sf(outside.sum(axis=0) - 1)
+        found += [
+            Stray(
+                column=start + int(column),
+                low=float(low[column]),
+                high=float(high[column]),
+                outside=tuple(np.flatnonzero(outside[:, column]).tolist()),
+                chance=float(chances[column]),
+            )
+            for column in np.flatnonzero(chances < alpha / columns)
+        ]
+        start += known.shape[1]
     return tuple(sorted(found, key=lambda each: (each.chance, each.column)))

@@ -19,8 +19,9 @@ from coppice.labels import Floats
 from retrain.evaluate import rows
 
 FOLDS = 5
-MOST_VALUES = 2_000_000
-"""Rows times classes that are examined; beyond, evenly spread rows stand for all."""
+MOST_VALUES = 20_000_000
+"""Rows times columns, and a tenth of it rows times classes, that are examined; beyond, evenly
+spread rows stand for all."""
 BEHIND = 0.1
 """Accuracy that the classifier on raw columns may lack before it reads the embedding instead."""
 MOST_COLUMNS = 64
@@ -70,7 +71,8 @@ def answers(
     rival
         Accuracy of the network on rows that it did not learn from.
     """
-    chosen = _learnable(split, max(MOST_VALUES // classes, 1))
+    columns = sum(block.shape[1] for block in rows.blocks(split))
+    chosen = _learnable(split, MOST_VALUES // max(10 * classes, columns))
     part = split.take(chosen)
     if len(np.unique(part.targets)) < 2:
         return None

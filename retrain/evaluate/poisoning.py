@@ -34,6 +34,8 @@ FEWEST_ROWS = 20
 """Classes with fewer rows have no direction that can be told from chance."""
 FEWEST_SUSPECTS = 2
 """A single row far out is an oddity; a trigger that works needs several."""
+EXACT = 512
+"""Rows or columns up to which all directions are computed; beyond, only the first is sought."""
 MOST_NAMED = 50
 SHOWN = 4
 _STEPS = 24
@@ -77,18 +79,29 @@ def signature(label: int, members: rows.Index, seen: rows.Matrix) -> Signature:
     [4, 5]
     """
     centred = seen - seen.mean(axis=0)
-    _, lengths, directions = np.linalg.svd(centred, full_matrices=False)
-    places = centred @ directions[0]
+    direction, length = _main_direction(centred)
+    places = centred @ direction
     away = np.abs(places - np.median(places))
     # 1.4826 times the median deviation is the standard deviation of a normal sample.
     unit = 1.4826 * float(np.median(away))
-    whole = float((lengths**2).sum())
+    whole = float((centred**2).sum())
     return Signature(
         label=label,
         members=members,
         deviations=away / unit if unit > 0 else np.zeros(len(away)),
-        weight=float(lengths[0] ** 2) / whole if whole > 0 else 0.0,
+        weight=length**2 / whole if whole > 0 else 0.0,
     )
+
+
+def _main_direction(centred: rows.Matrix) -> tuple[rows.Matrix, float]:
+    """Return the first right singular vector and its singular value."""
+    from sklearn.utils import extmath
+
+    if min(centred.shape) <= EXACT:
+        _, lengths, directions = np.linalg.svd(centred, full_matrices=False)
+    else:
+        _, lengths, directions = extmath.randomized_svd(centred, 1, random_state=0)
+    return np.asarray(directions[0]), float(lengths[0])
 
 
 def signatures(split: project.Split, seen: rows.Matrix) -> list[Signature]:

@@ -6,6 +6,7 @@ Only numbers and booleans count; texts are left to checks that compare whole row
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -17,6 +18,8 @@ from retrain.evaluate import section
 Matrix: TypeAlias = npt.NDArray[np.float64]
 Index: TypeAlias = npt.NDArray[np.integer[Any]]
 
+BLOCK = 256
+"""Columns looked at together."""
 MOST_VALUES = 12
 """Values of a row shown in an exemplar; more would not fit on a page."""
 
@@ -41,6 +44,17 @@ def matrix(split: project.Split) -> Matrix:
 def _flat(array: project.Array) -> project.Array:
     # The width is told because numpy cannot guess that of no rows.
     return array.reshape(len(array), math.prod(array.shape[1:]))
+
+
+def blocks(split: project.Split) -> Iterator[project.Array]:
+    """Yield the columns of `matrix` from left to right, some hundred at a time, as they are stored.
+
+    Large data are looked at in this way, because a whole matrix of doubles might not fit.
+    """
+    for name in numeric(split):
+        flat = _flat(split.inputs[name])
+        for start in range(0, flat.shape[1], BLOCK):
+            yield flat[:, start : start + BLOCK]
 
 
 def column_name(split: project.Split, column: int) -> str:
@@ -70,12 +84,20 @@ def scales(split: project.Split) -> Matrix:
     """
     found = [np.empty(0)]
     for name in numeric(split):
-        each = _flat(split.inputs[name]).astype(np.float64).std(axis=0)
+        each = _deviations(_flat(split.inputs[name]))
         if split.inputs[name].ndim > 2:
             shared = float(np.sqrt(np.mean(each**2)))
             each = np.where(each > 0, shared, 0.0)
         found.append(each)
     return np.concatenate(found)
+
+
+def _deviations(flat: project.Array) -> Matrix:
+    parts = [
+        flat[:, start : start + BLOCK].astype(np.float64).std(axis=0)
+        for start in range(0, flat.shape[1], BLOCK)
+    ]
+    return np.concatenate([np.empty(0), *parts])
 
 
 def spread(rows: int, most: int) -> Index:

@@ -55,3 +55,16 @@ def test_the_chance_of_leaving_the_range_is_that_of_extremes() -> None:
 
 def test_one_training_row_has_no_range() -> None:
     assert columns.strays(table([0.0]), table([5.0]), alpha=0.5) == ()
+
+
+def test_columns_beyond_the_first_block_keep_their_number() -> None:
+    wide = np.random.default_rng(0).normal(size=(40, 300))
+    wide[:, 290] = 7.0
+    strange = wide.copy()
+    strange[:, 280] += 100.0
+    train, holdout = table(*wide.tolist()), table(*strange.tolist())
+    assert columns.constant(train).tolist() == [290]
+    assert [each.column for each in columns.strays(train, holdout, alpha=0.05)] == [280]
+    strange[:10, 299] = np.nan
+    found = columns.missing(table(*strange.tolist()))
+    assert (found[299], found[298]) == (0.25, 0.0)

@@ -110,3 +110,14 @@ def test_a_network_without_a_linear_end_says_why() -> None:
     found = measured(DATA.train, shapeless)
     assert found.status == "not measured"
     assert "does not end in a linear layer" in found.sentence
+
+
+def test_the_main_direction_of_large_classes_is_the_same_as_of_small_ones() -> None:
+    random = np.random.default_rng(0)
+    seen = random.normal(size=(600, 600))
+    seen[:, 3] *= 20.0
+    found = poisoning.signature(0, np.arange(600), seen)
+    # Column 3 has nearly all of the variance that one direction can have: 400 of 999.
+    assert found.weight == pytest.approx(400 / 999, rel=0.15)
+    places = np.abs(seen[:, 3] - np.median(seen[:, 3]))
+    assert np.corrcoef(found.deviations, places)[0, 1] > 0.99
