@@ -104,11 +104,20 @@ def _columns(data: project.Data) -> tuple[dict[str, float], list[str]]:
 def _leaks(data: project.Data) -> tuple[dict[str, float], list[str]]:
     train = fingerprints(data.train)
     seen = set(train)
-    leaked = float(np.mean([row in seen for row in fingerprints(data.holdout)]))
-    figures = {"duplicate_train_share": 1.0 - len(seen) / len(train), "leaked_share": leaked}
-    if leaked <= LEAKED:
-        return figures, []
-    return figures, [f"{leaked:.1%} of the holdout rows are in the training split too"]
+    shares = {
+        name: float(np.mean([row in seen for row in fingerprints(getattr(data, name))]))
+        for name in ("holdout", "validation")
+    }
+    figures = {
+        "duplicate_train_share": 1.0 - len(seen) / len(train),
+        "leaked_share": shares["holdout"],
+        "validation_leaked_share": shares["validation"],
+    }
+    return figures, [
+        f"{share:.1%} of the {name} rows are in the training split too"
+        for name, share in shares.items()
+        if share > LEAKED
+    ]
 
 
 def _labels(production: dataset.Production) -> tuple[dict[str, float], list[str]]:
@@ -125,4 +134,9 @@ def _labels(production: dataset.Production) -> tuple[dict[str, float], list[str]
     ]
     if figures.get("labels_model-assisted_share", 0.0) > 0.5:
         warnings.append("most labels were suggested by a model, so they flatter that model")
+    independent = production.independent_share
+    if independent is not None:
+        figures["independent_share"] = independent
+        if independent < 0.5:
+            warnings.append("most labels learned from were given in sight of a prediction")
     return figures, warnings

@@ -64,6 +64,8 @@ def load_data() -> Data:
         validation=_split(table, validation),
         holdout=_split(table, holdout),
         classes=CLASSES,
+        source="UCI Breast Cancer Wisconsin (Diagnostic), as scikit-learn ships it",
+        licence="CC-BY-4.0",
     )
 
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from coppice import project
-from retrain import dataset, quality
+from retrain import dataset, labelling, quality
 
 
 def split(targets: list[int], values: list[float]) -> project.Split:
@@ -39,6 +39,12 @@ def test_holdout_rows_that_were_trained_on_are_found() -> None:
     assert "50.0% of the holdout rows are in the training split too" in found.warnings
     # Of 4 training rows 3 differ.
     assert found.figures["duplicate_train_share"] == 0.25
+
+
+def test_validation_rows_that_were_trained_on_are_found() -> None:
+    found = quality.inspect(dataclasses.replace(DATA, validation=split([0, 1], [1.0, 2.0])))
+    assert found.figures["validation_leaked_share"] == 1.0
+    assert "100.0% of the validation rows are in the training split too" in found.warnings
 
 
 def test_a_class_that_training_lacks_is_named() -> None:
@@ -74,6 +80,27 @@ def test_label_sources_and_left_out_requests_are_reported() -> None:
     assert found.figures["labels_model-assisted_share"] == pytest.approx(2 / 3)
     assert "2 labelled requests were left out: the request failed" in found.warnings
     assert any("flatter" in warning for warning in found.warnings)
+
+
+def labelled(*, blind: int, in_sight: int) -> dataset.Production:
+    groups = [
+        labelling.Labelling(key=labelling.Key("learned from", "human", saw, ""), rows=rows)
+        for saw, rows in ((False, blind), (True, in_sight))
+    ]
+    rows = split([0], [1.0])
+    return dataset.Production(older=rows, recent=rows, held_back=rows, labellings=tuple(groups))
+
+
+def test_labels_that_mostly_saw_the_prediction_are_warned_of() -> None:
+    found = quality.inspect(DATA, labelled(blind=1, in_sight=3))
+    assert found.figures["independent_share"] == 0.25
+    assert "most labels learned from were given in sight of a prediction" in found.warnings
+
+
+def test_labels_given_blind_are_no_reason_to_warn() -> None:
+    found = quality.inspect(DATA, labelled(blind=3, in_sight=1))
+    assert found.figures["independent_share"] == 0.75
+    assert not any("in sight" in warning for warning in found.warnings)
 
 
 def test_the_digest_of_the_data_follows_every_value() -> None:
