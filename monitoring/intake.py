@@ -139,7 +139,8 @@ class Intake:
             return
         scoring = self._scoring(record.version)
         slices = state.slices.admit(record.slices)
-        facts = state.requests.prediction(record, slices, scoring, now)
+        alone = self._alone(record)
+        facts = state.requests.prediction(record, slices, scoring, now, alone)
         rows = state.requests.waiting[record.request_id].rows()
         state.window(record.version).answered += rows
         self._settle(record.request_id, facts, scoring)
@@ -199,10 +200,20 @@ class Intake:
             if isinstance(fact, join.Paired):
                 self._trial(fact.pair, fact.seen_at).take(fact, scoring, self._rules)
         scored = [fact for fact in facts if isinstance(fact, join.Scored)]
+        for fact in scored:
+            self._stand_alone(fact, scoring)
         if scored:
             stands = self._representative(request_id)
             for fact in scored:
                 self._score(fact, scoring, stands=stands)
+
+    def _stand_alone(self, fact: join.Scored, scoring: answers.Scoring) -> None:
+        """Pair a request that no other version saw with one of the other lane."""
+        trial = self.state.trial(fact.alone) if fact.alone is not None else None
+        if trial is not None:
+            seen_at = self.state.requests.waiting[fact.request_id].seen_at
+            if seen_at >= trial.since:
+                trial.take_alone(fact, scoring)
 
     def _score(self, fact: join.Scored, scoring: answers.Scoring, *, stands: bool) -> None:
         window = self.state.window(fact.version)
@@ -238,6 +249,25 @@ class Intake:
             if not trial.representative(request_id, self._rules, agrees=agrees):
                 return False
         return True
+
+    def _alone(self, record: records.Prediction) -> join.Pair | None:
+        """Say for which trial a request may stand beside one of the other lane.
+
+        Only where labels are natural; where the lane was drawn rather than forced; where the
+        candidate did not fail (that it did would choose among the requests); and where no copy of
+        the request is sent to the other version.
+        """
+        route, mirror = self.state.route, self._settings.rollout.mirror
+        if self._rules.asked or route is None or route.candidate is None or mirror >= 1.0:
+            return None
+        lane = {route.champion: "stable", route.candidate: "canary"}.get(record.version)
+        drawn = 0.0 < record.propensity < 1.0 and record.fallback is None
+        key = self._settings.serve.routing_key_secret.get_secret_value()
+        if not drawn or lane != record.lane:
+            return None
+        if labels.unit_interval(key, "mirror", record.request_id) < mirror:
+            return None
+        return join.Pair(route.champion, route.candidate)
 
     def _attempts(self, record: records.Prediction) -> None:
         """Count what the canary lane shows of the candidate's reliability."""

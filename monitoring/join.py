@@ -49,6 +49,8 @@ class Waiting(msgspec.Struct):
     """By version, from `answers.Scoring.kept_scores`."""
     trials: list[Pair] = []
     """Pairs announced by shadows, in the order of their coming."""
+    alone: Pair | None = None
+    """The trial for which it may stand beside a request of the other lane; see `split`."""
     labels: tuple[records.Label, ...] | None = None
     targets: tuple[float, ...] | None = None
 
@@ -69,6 +71,8 @@ class Scored(NamedTuple):
     """Of the version's answer, where they are kept."""
     delay: float = 0.0
     """Seconds from the request to its label; 0 where the label came first, or clocks differ."""
+    alone: Pair | None = None
+    """The trial for which the answer counts alone, because no other version saw the request."""
 
 
 class Paired(NamedTuple):
@@ -126,9 +130,20 @@ class Join(msgspec.Struct):
         slices: tuple[str, ...],
         scoring: answers.Scoring,
         now: float,
+        alone: Pair | None = None,
     ) -> list[Fact]:
-        """Take in an answered request; `slices` are those of its slices that are watched."""
+        """Take in an answered request.
+
+        Parameters
+        ----------
+        slices
+            Those of its slices that are watched.
+        alone
+            The trial for which it may be paired with a request of the other lane.
+        """
         request = self._open(record.request_id, now)
+        # A copy that another version answered makes the better pair.
+        request.alone = None if request.trials else alone
         request.answered_by = record.version
         request.slices = slices
         return self._answer(record.request_id, record.version, record.outputs, scoring)
@@ -136,7 +151,10 @@ class Join(msgspec.Struct):
     def shadow(self, record: records.Shadow, scoring: answers.Scoring, now: float) -> list[Fact]:
         """Take in what another version would have answered."""
         request = self._open(record.request_id, now)
-        if record.role == "candidate":
+        if request.alone is not None and request.targets is not None:
+            # It stands in a pair with another request already, and must not count twice.
+            pass
+        elif record.role == "candidate":
             request.trials.append(Pair(record.against, record.version))
         elif record.role == "champion":
             request.trials.append(Pair(record.version, record.against))
@@ -212,6 +230,7 @@ class Join(msgspec.Struct):
                 request.slices,
                 request.scores.get(version, b""),
                 late,
+                request.alone if version == request.answered_by and not request.trials else None,
             )
             for version, each in given.items()
         ]

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 import msgspec
 
 from coppice import labels, settings
-from monitoring import answers, evidence, join, sequences
+from monitoring import answers, evidence, join, sequences, split
 
 FEW_ROWS = 20
 """Below so many agreeing rows there is no label rate to compare with. A regression, whose answers
@@ -88,6 +88,8 @@ class Trial(msgspec.Struct):
     """By request id, oldest first."""
     agreeing: Stratum = msgspec.field(default_factory=Stratum)
     disagreeing: Stratum = msgspec.field(default_factory=Stratum)
+    sides: dict[str, split.Sides] = {}
+    """Labelled requests that no other version saw, by slice; "" for all of them."""
     passed_over: int = 0
     """Pairs left out of the sample because too many labels were outstanding."""
 
@@ -120,6 +122,17 @@ class Trial(msgspec.Struct):
                 self.label(fact.request_id, fact.targets, scoring)
         elif fact.targets is not None:
             self.label(fact.request_id, fact.targets, scoring)
+
+    def take_alone(self, fact: join.Scored, scoring: answers.Scoring) -> None:
+        """Pair a labelled request that no other version saw with one of the other lane."""
+        scores = list(map(scoring.score, fact.answers, fact.targets))
+        mean = sum(scores) / len(scores)
+        side: split.Side = "canary" if fact.version == self.pair.candidate else "stable"
+        names = ("", *fact.slices)
+        for name, pairs in zip(names, self._sequences(fact.slices), strict=True):
+            outcome = self.sides.setdefault(name, split.Sides()).add(mean, side)
+            if outcome is not None:
+                pairs.settle_at_once([outcome])
 
     def label(self, request_id: str, targets: answers.Answers, scoring: answers.Scoring) -> None:
         """Settle the rows of a pending disagreement; other requests are passed over."""

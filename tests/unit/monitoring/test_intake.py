@@ -371,3 +371,96 @@ def test_a_new_reign_forgets_the_slices_and_labels_of_the_last(fold):
     take(fold, rollout(champion=CANDIDATE))
     reign = fold.state.reign
     assert (reign.slices, reign.targets, reign.beside) == ({}, [], None)
+
+
+@pytest.fixture
+def parted(settings, known):
+    """Labels as they come, and hardly any copies: of most requests only one version's answer."""
+    natural = settings.model_copy(
+        update={
+            "evidence": settings.evidence.model_copy(update={"mode": "natural"}),
+            "rollout": settings.rollout.model_copy(update={"mirror": 0.0001}),
+        }
+    )
+    fold = intake.Intake(state.State.empty(natural), natural, known)
+    take(fold, rollout(**STARTED))
+    return fold
+
+
+def stable(request_id, answer=1, **fields):
+    return traffic.prediction(request_id, STABLE, [answer], **{"propensity": 0.9, **fields})
+
+
+def canary(request_id, answer=1, **fields):
+    plain = {"lane": "canary", "propensity": 0.1}
+    return traffic.prediction(request_id, CANDIDATE, [answer], **{**plain, **fields})
+
+
+def counted(fold):
+    return tuple(fold.state.current_trial().overall.settled().counts)
+
+
+HARM, GAIN, TIE, NOTHING = (1, 0, 0), (0, 1, 0), (0, 0, 1), (0, 0, 0)
+
+
+def test_a_labelled_canary_request_is_paired_with_a_labelled_stable_one(parted):
+    take(parted, stable("s"), canary("c", 0), traffic.feedback("s", "yes"))
+    assert counted(parted) == NOTHING
+    take(parted, traffic.feedback("c", "yes"))
+    assert counted(parted) == HARM
+
+
+def test_a_label_that_comes_before_the_prediction_counts_too(parted):
+    take(parted, stable("s", 0), traffic.feedback("s", "yes"), traffic.feedback("c", "yes"))
+    take(parted, canary("c"))
+    assert counted(parted) == GAIN
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"propensity": 1.0, "lane": "stable"},  # the client forced the lane
+        {"fallback": "timeout", "fallback_version": CANDIDATE},  # the candidate failed
+        {"lane": "canary", "propensity": 0.1},  # no version of this lane answered
+    ],
+)
+def test_a_request_that_was_not_drawn_for_its_lane_stands_in_no_pair(parted, fields):
+    take(parted, stable("s", **fields), traffic.feedback("s", "yes"))
+    take(parted, canary("c", 0), traffic.feedback("c", "yes"))
+    assert counted(parted) == NOTHING
+
+
+def test_a_request_that_was_mirrored_is_a_pair_by_itself(parted):
+    take(parted, stable("s"), traffic.shadow("s", CANDIDATE, [0]), traffic.feedback("s", "yes"))
+    take(parted, canary("c", 0), traffic.feedback("c", "yes"))
+    assert counted(parted) == HARM
+
+
+def test_a_copy_that_comes_after_the_label_does_not_count_the_request_twice(parted):
+    take(parted, stable("s"), traffic.feedback("s", "yes"), traffic.shadow("s", CANDIDATE, [0]))
+    take(parted, canary("c", 0), traffic.feedback("c", "yes"))
+    assert counted(parted) == HARM
+
+
+def test_a_request_of_an_earlier_trial_is_no_part_of_this_one(parted):
+    take(parted, stable("s"), now=100.0)
+    take(parted, rollout(**STARTED), now=200.0)
+    take(parted, traffic.feedback("s", "yes"), now=201.0)
+    take(parted, canary("c", 0), traffic.feedback("c", "yes"), now=202.0)
+    assert counted(parted) == NOTHING
+
+
+def test_where_labels_are_asked_for_requests_are_never_put_side_by_side(fold):
+    take(fold, rollout(**STARTED), stable("s"), canary("c", 0))
+    take(fold, traffic.feedback("s", "yes"), traffic.feedback("c", "yes"))
+    assert counted(fold) == NOTHING
+
+
+def test_where_every_request_is_mirrored_none_is_put_beside_another(parted):
+    whole = parted._settings.model_copy(
+        update={"rollout": parted._settings.rollout.model_copy(update={"mirror": 1.0})}
+    )
+    fold = intake.Intake(parted.state, whole, parted._knowledge)
+    take(fold, stable("s"), canary("c", 0))
+    take(fold, traffic.feedback("s", "yes"), traffic.feedback("c", "yes"))
+    assert counted(fold) == NOTHING

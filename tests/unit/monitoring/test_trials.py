@@ -251,3 +251,33 @@ def test_a_label_that_never_comes_does_not_keep_others_out_of_the_sample_for_goo
     # 121 - 20 > 100 seconds: the first label is no longer waited for, but its pair still counts.
     trial.take(pair("later", candidate=(0.0,), seen_at=121.0), SCORING, rules)
     assert list(trial.pending) == ["lost", "later"]
+
+
+def alone(version, answers, targets, *slices):
+    return join.Scored("r", version, answers, targets, slices, alone=PAIR)
+
+
+def test_a_slice_pairs_the_requests_of_its_own():
+    trial = start(NATURAL)
+    trial.take_alone(alone(PAIR.stable, (1.0,), (1.0,), "pen=ink"), SCORING)
+    trial.take_alone(alone(PAIR.candidate, (0.0,), (1.0,), "pen=lead"), SCORING)
+    assert counts(trial) == HARM
+    assert [pairs.settled().pairs for pairs in trial.slices.values()] == [0, 0]
+    trial.take_alone(alone(PAIR.stable, (1.0,), (1.0,), "pen=lead"), SCORING)
+    assert trial.slices["pen=lead"].settled().counts.harm == 1
+
+
+def test_a_request_of_several_rows_counts_once_with_its_mean_score():
+    trial = start(NATURAL)
+    trial.take_alone(alone(PAIR.stable, (1.0, 0.0), (1.0, 0.0)), SCORING)
+    trial.take_alone(alone(PAIR.candidate, (1.0, 0.0, 0.0, 0.0), (1.0, 1.0, 1.0, 1.0)), SCORING)
+    # All right beside one right of four: 1 - 0.25.
+    assert trial.overall.settled().harm == pytest.approx(0.75)
+
+
+def test_requests_that_wait_for_the_other_lane_survive_a_checkpoint():
+    trial = start(NATURAL)
+    trial.take_alone(alone(PAIR.stable, (1.0,), (1.0,)), SCORING)
+    restored = msgspec.msgpack.decode(msgspec.msgpack.encode(trial), type=trials.Trial)
+    restored.take_alone(alone(PAIR.candidate, (0.0,), (1.0,)), SCORING)
+    assert counts(restored) == HARM
