@@ -22,6 +22,7 @@ MOST_COLUMNS = 32
 """Columns of one input that are looked at; of wider inputs only statistics are."""
 MOST_VALUES = 8
 """A column with at most so many different values is compared for equality, not by range."""
+_PIECE = 256
 _STATISTICS: dict[str, Callable[[Floats], Floats]] = {
     "mean": lambda rows: rows.mean(axis=1),
     "contrast": lambda rows: rows.std(axis=1),
@@ -93,14 +94,20 @@ def _answered(witness: str, answers: Floats, classes: tuple[str, ...]) -> Iterat
 def _of_input(name: str, array: project.Array) -> Iterator[Condition]:
     if array.dtype.kind not in "fiub":
         return
-    rows = array.reshape(len(array), -1).astype(np.float64)
+    rows = array.reshape(len(array), -1)
     width = rows.shape[1]
     if array.ndim <= 2 and width <= MOST_COLUMNS:
         for column in range(width):
-            yield from _ranges(name if width == 1 else f"{name}[{column}]", rows[:, column])
+            values = rows[:, column].astype(np.float64)
+            yield from _ranges(name if width == 1 else f"{name}[{column}]", values)
         return
     for statistic, function in _STATISTICS.items():
-        yield from _ranges(f"{statistic} of {name}", function(rows))
+        # In pieces, because all images in double precision may not fit into memory.
+        pieces = [
+            function(rows[at : at + _PIECE].astype(np.float64))
+            for at in range(0, len(rows), _PIECE)
+        ]
+        yield from _ranges(f"{statistic} of {name}", np.concatenate(pieces))
 
 
 def _ranges(name: str, values: Floats) -> Iterator[Condition]:

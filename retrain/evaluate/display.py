@@ -14,6 +14,8 @@ MOST_PIXELS = 64
 """Longest side of a picture; larger ones are thinned out."""
 MOST_VALUES = 8
 """Columns shown of a table, those furthest from the middle of the training rows."""
+LEAST_PIXELS = 4
+"""Shortest side of what is taken for a picture."""
 _CHANNELS = (1, 3, 4)
 
 
@@ -30,8 +32,10 @@ class Display:
 
     def __init__(self, split: project.Split, training: project.Split) -> None:
         self._split = split
-        self._pictures = _pictures(split.inputs)
-        self._columns = {} if self._pictures is not None else _columns(split.inputs)
+        images = (name for name, array in split.inputs.items() if _is_image(array))
+        self._picture = next(images, None)
+        self._bounds = _bounds(split.inputs[self._picture]) if self._picture else (0.0, 1.0)
+        self._columns = {} if self._picture else _columns(split.inputs)
         usual = _columns(training.inputs)
         self._middle = {name: float(usual[name].mean()) for name in self._columns}
         self._spread = {name: float(usual[name].std()) or 1.0 for name in self._columns}
@@ -40,8 +44,9 @@ class Display:
         """Return one row with a caption; its slices are added to that."""
         named = [f"{family} {values[row]}" for family, values in self._split.slices.items()]
         whole = "; ".join([caption, *named])
-        if self._pictures is not None:
-            return section.Exemplar(caption=whole, pixels=_pixels(self._pictures[row]))
+        if self._picture is not None:
+            picture = _picture(self._split.inputs[self._picture][row], self._bounds)
+            return section.Exemplar(caption=whole, pixels=_pixels(picture))
         return section.Exemplar(caption=whole, values=self._values(row))
 
     def _values(self, row: int) -> dict[str, section.Cell]:
@@ -53,27 +58,34 @@ class Display:
         return abs(value - self._middle[name]) / self._spread[name]
 
 
-def _pictures(inputs: Mapping[str, project.Array]) -> Floats | None:
-    """Return the first input that is an image, grey and in [0, 1], [rows, height, width]."""
-    for array in inputs.values():
-        grey = _grey(array)
-        if grey is not None and min(grey.shape[1:]) >= 4:
-            low, high = float(grey.min()), float(grey.max())
-            return np.asarray((grey - low) / ((high - low) or 1.0))
-    return None
-
-
-def _grey(array: project.Array) -> Floats | None:
+def _is_image(array: project.Array) -> bool:
+    """Say whether rows are grey [height, width] or have colours first or last, 4 pixels or more."""
+    shape = array.shape[1:]
     if array.dtype.kind not in "fiub":
-        return None
-    values = array.astype(np.float64)
+        return False
+    if len(shape) == 2:
+        return bool(min(shape) >= LEAST_PIXELS)
+    if len(shape) != 3 or (shape[0] not in _CHANNELS and shape[2] not in _CHANNELS):
+        return False
+    sides = shape[1:] if shape[0] in _CHANNELS else shape[:2]
+    return bool(min(sides) >= LEAST_PIXELS)
+
+
+def _bounds(array: project.Array) -> tuple[float, float]:
+    """Return the darkest and the lightest value of all images."""
+    low, high = float(array.min()), float(array.max())
+    return low, high if high > low else low + 1.0
+
+
+def _picture(image: project.Array, bounds: tuple[float, float]) -> Floats:
+    """Return one image, grey and in [0, 1]."""
+    values = image.astype(np.float64)
     if values.ndim == 3:
-        return values
-    if values.ndim == 4 and values.shape[1] in _CHANNELS:
-        return np.asarray(values[:, :3].mean(axis=1))
-    if values.ndim == 4 and values.shape[3] in _CHANNELS:
-        return np.asarray(values[..., :3].mean(axis=3))
-    return None
+        first = values.shape[0] in _CHANNELS
+        # A fourth channel is transparency, which has no brightness.
+        values = values[:3].mean(axis=0) if first else values[..., :3].mean(axis=2)
+    low, high = bounds
+    return np.asarray((values - low) / (high - low))
 
 
 def _pixels(picture: Floats) -> tuple[tuple[float, ...], ...]:
