@@ -28,7 +28,7 @@ def show(screen: rich.console.Console, made: records.Candidate, made_card: card.
     _evaluation(screen, "holdout", made_card.evaluation.holdout)
     if made_card.evaluation.production is not None:
         _evaluation(screen, "recent production", made_card.evaluation.production)
-    _gates(screen, made_card.gates)
+    show_gates(screen, made_card.gates)
     for line in size_and_speed(made_card):
         screen.print(line, markup=False, soft_wrap=True)
     for warning in made_card.quality.warnings:
@@ -65,7 +65,7 @@ def _figure(name: str, value: float | None) -> str:
     return console.percent(value, 2) if name in SHARES else f"{value:.4g}"
 
 
-def _gates(screen: rich.console.Console, results: tuple[gates.GateResult, ...]) -> None:
+def show_gates(screen: rich.console.Console, results: tuple[gates.GateResult, ...]) -> None:
     """Show every gate in a line, and what the failed ones said in full."""
     table = console.table("gate", "", "measured", "limit", numbers=("measured", "limit"))
     for result in results:

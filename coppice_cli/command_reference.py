@@ -34,14 +34,18 @@ def _commands(words: tuple[str, ...], command: Any) -> Iterator[tuple[tuple[str,
 
 
 def _usage(command: Any) -> list[str]:
-    names = [p.metavar for p in command.params if p.param_type_name == "argument"]
+    names = [_shown(p) for p in command.params if p.param_type_name == "argument"]
     has_options = any(p.param_type_name == "option" for p in command.params)
     return [*(["[OPTIONS]"] if has_options else []), *names]
 
 
+def _shown(argument: Any) -> str:
+    return str(argument.metavar or argument.name.upper())
+
+
 def _row(parameter: Any) -> str:
     if parameter.param_type_name == "argument":
-        return f"| `{parameter.metavar}` | required | {parameter.help} |"
+        return f"| `{_shown(parameter)}` | required | {parameter.help} |"
     names = ", ".join(f"`{name}`" for name in parameter.opts)
     value = f" {parameter.metavar}" if parameter.metavar else ""
     default = parameter.default

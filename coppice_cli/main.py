@@ -21,14 +21,17 @@ import coppice
 from coppice import errors, telemetry
 from coppice_cli import console, guard
 from coppice_cli.commands import (
+    compare,
     demo,
     doctor,
+    gate,
     init,
     labels,
     log,
     monitoring,
     processes,
     prune,
+    report,
     rollout,
     status,
     up,
@@ -57,6 +60,9 @@ app.command(rich_help_panel=RUN)(processes.monitor)
 app.command(rich_help_panel=RUN)(processes.retrain)
 app.add_typer(rollout.app, name="rollout", rich_help_panel=LOOK)
 app.command(rich_help_panel=LOOK)(status.status)
+app.command(rich_help_panel=LOOK)(report.report)
+app.command(rich_help_panel=LOOK)(compare.compare)
+app.command(rich_help_panel=LOOK)(gate.gate)
 app.add_typer(labels.app, name="labels", rich_help_panel=LOOK)
 app.add_typer(log.app, name="log", rich_help_panel=LOOK)
 app.add_typer(monitoring.app, name="monitoring", rich_help_panel=LOOK)

@@ -17,5 +17,9 @@ Json: TypeAlias = Annotated[
 Reason: TypeAlias = Annotated[
     str, typer.Option("--reason", "-m", metavar="TEXT", help="Why; it is kept with the event.")
 ]
+Version: TypeAlias = Annotated[
+    str,
+    typer.Argument(metavar="VERSION", help="A tag, an alias such as champion, or an id's start."),
+]
 HERE = Path()
 """Default of `Project`: where the command is started."""

@@ -85,6 +85,13 @@ def settings_page() -> str:
     return "\n".join(lines) + "\n"
 
 
+def card_schema() -> str:
+    """Return docs/reference/card.schema.json: what a program may expect of a `card.json`."""
+    from retrain import card
+
+    return json.dumps(card.json_schema(), indent=2, ensure_ascii=False) + "\n"
+
+
 def _field(name: str, info: FieldInfo) -> Field:
     text = " ".join((info.description or "").split())
     return Field(name, _kind(info), _toml(info), text.replace("|", "\\|"))
@@ -147,6 +154,7 @@ def main(folder: Path) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "settings.md").write_text(settings_page(), encoding="utf-8")
     (folder / "cli.md").write_text(command_reference.page(), encoding="utf-8")
+    (folder / "card.schema.json").write_text(card_schema(), encoding="utf-8")
     (folder / "metrics.md").write_text(metric_reference.page(), encoding="utf-8")
 
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import msgspec
 
-from coppice import artifact, settings
+from coppice import artifact, registry, settings
 from coppice.registry.base import Registry
 from retrain import card, gates, quality
 from retrain.evaluate import evaluation, latency, paired, section
@@ -151,9 +151,15 @@ def harmful(**fields: Any) -> card.Card:
     return card_of(evaluation.Evaluation(holdout=worse), **fields)
 
 
-def register(registry: Registry, folder: Path, made: card.Card) -> str:
+def register(shelf: Registry, folder: Path, made: card.Card) -> str:
     """Pack a tiny artifact around a card and return its tag."""
     artifacts.linear_classifier(folder, parent=made.lineage.parent)
     (folder / artifact.CARD).write_bytes(msgspec.json.encode(card.to_tree(made)))
     artifact.write_manifest(folder, artifact.read_manifest(folder))
-    return registry.add(folder)
+    return shelf.add(folder)
+
+
+def shelve(tree: settings.Settings, folder: Path, **found: card.Card) -> dict[str, str]:
+    """Register cards in a project's own registry, and return their tags by keyword."""
+    shelf = registry.open_registry(tree)
+    return {name: register(shelf, folder / name, made) for name, made in found.items()}

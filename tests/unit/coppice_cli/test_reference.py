@@ -15,10 +15,15 @@ def test_the_settings_page_is_up_to_date() -> None:
     assert (PAGES / "settings.md").read_text(encoding="utf-8") == reference.settings_page(), STALE
 
 
+def test_the_schema_of_the_card_is_up_to_date() -> None:
+    published = (PAGES / "card.schema.json").read_text(encoding="utf-8")
+    assert published == reference.card_schema(), STALE
+
+
 def test_every_page_is_written(tmp_path: Path) -> None:
     reference.main(tmp_path / "new")
     written = {path.name for path in (tmp_path / "new").iterdir()}
-    assert written == {"settings.md", "cli.md", "metrics.md"}
+    assert written == {"settings.md", "cli.md", "metrics.md", "card.schema.json"}
 
 
 def test_every_section_of_the_settings_is_described() -> None:

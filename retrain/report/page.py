@@ -1,0 +1,86 @@
+"""The page itself: one HTML text that needs nothing beside it.
+
+Called by `coppice report`. Takes a card and its tag; gives the text. Everything in it comes from
+the card, so the page of an old version can be written again at any time.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import jinja2
+import markupsafe
+
+from retrain import card
+from retrain.evaluate import section
+from retrain.report import pictures, standards, summary, words
+
+TEMPLATE = Path(__file__).parent / "page.html.j2"
+LONG_TABLE = 15
+"""Rows from which on a table is folded, so that the page stays short."""
+VERDICTS = {
+    "accepted": "accepted",
+    "forced": "forced past its gates",
+    "refused": "refused",
+    "dense": "dense parent",
+}
+
+
+def render(made: card.Card, tag: str) -> str:
+    """Return the page of one version."""
+    environment = jinja2.Environment(
+        autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True
+    )
+    environment.filters |= {
+        "number": words.number,
+        "cell": words.cell,
+        "interval": words.interval,
+        "words": words.name,
+    }
+    page = environment.from_string(TEMPLATE.read_text(encoding="utf-8"))
+    return page.render(**_content(made, tag))
+
+
+def _content(made: card.Card, tag: str) -> dict[str, Any]:
+    found = summary.summarise(made)
+    tables = {"holdout": made.evaluation.holdout, "recent production": made.evaluation.production}
+    return {
+        "tag": tag,
+        "made": made,
+        "found": found,
+        "verdict": VERDICTS[found.verdict],
+        "tables": {name: table for name, table in tables.items() if table is not None},
+        "names": summary.NAMES,
+        "units": {"score": "share", "calibration_error": "share"},
+        "gate_value": words.gate_value,
+        "sections": [each for each in made.sections.values() if each.status == "measured"],
+        "missing": [each for each in made.sections.values() if each.status != "measured"],
+        "chart": _chart,
+        "numeric": numeric,
+        "image": pictures.image,
+        "long_table": LONG_TABLE,
+        "standards": standards.rows(
+            made.sections, production=made.evaluation.production is not None
+        ),
+        "not_covered": standards.NOT_COVERED,
+        "sources": standards.SOURCES,
+    }
+
+
+def numeric(table: section.Table) -> tuple[int, ...]:
+    """Return the places of the columns that hold only numbers, the first one aside.
+
+    >>> numeric(section.Table(title="", columns=("a", "b", "c"), rows=((1, 2.5, "x"), (2, None,
+    ...     "y"))))
+    (1,)
+    """
+    return tuple(
+        place
+        for place in range(1, len(table.columns))
+        if not any(isinstance(row[place], str) for row in table.rows)
+    )
+
+
+def _chart(found: section.Chart, place: str) -> markupsafe.Markup:
+    return markupsafe.Markup(pictures.chart(found, place))  # noqa: S704 - matplotlib escapes texts
