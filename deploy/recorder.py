@@ -56,6 +56,7 @@ class Recorder:
         self._undecodable = self._counter(
             "coppice_rollout_undecodable_events", "Events passed over because they do not decode."
         )
+        self._undecodable.labels(model)
 
     def saw(
         self,

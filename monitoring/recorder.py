@@ -163,9 +163,10 @@ class Recorder:
             "Verdicts written; a decay has a cause.",
             ["model", "scope", "kind", "cause"],
         )
+        # From nought, so that the first of a kind is an increase that an alert sees.
         for verdict in VERDICTS:
-            # From nought, so that the first of a kind is an increase that an alert sees.
             self._verdicts.labels(self._model, *verdict)
+        self._events.labels(self._model, "undecodable")
         self._seconds = prometheus_client.Histogram(
             "coppice_monitor_turn_seconds",
             "Time of a turn.",

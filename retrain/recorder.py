@@ -46,6 +46,7 @@ class Recorder:
         self._undecodable = self._counter(
             "coppice_retrain_undecodable_events", "Events passed over because they do not decode."
         )
+        self._undecodable.labels(model)
         self._labels = self._gauge(
             "coppice_retrain_labelled_rows", "Labelled production rows kept."
         )

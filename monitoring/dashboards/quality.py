@@ -73,6 +73,70 @@ BOARD = Board(
         ),
         (
             Panel(
+                title="Drift by kind",
+                text="The furthest of the inputs, of the embedding, of the answers and of the "
+                "labels, each over its threshold; at 1 a window alarms.",
+                queries=(Query(f"coppice_drift_kind_ratio{shared.M}", "{{kind}}"),),
+                low=0.0,
+                line=1.0,
+            ),
+            Panel(
+                title="Drift by slice",
+                text="The furthest feature in the last window of each of the largest slices.",
+                queries=(Query(f"coppice_drift_slice_ratio{shared.M}", "{{slice}}"),),
+                low=0.0,
+                line=1.0,
+            ),
+            Panel(
+                title="Unlike anything in the reference",
+                text="Rows of the last window with a value that is missing, new or out of range, "
+                "and slices that the reference does not have.",
+                queries=(
+                    Query(f"coppice_drift_unseen_rows{shared.M} > 0", "{{feature}} {{kind}}"),
+                    Query(f"coppice_drift_new_slices{shared.M}", "new slices"),
+                ),
+                low=0.0,
+            ),
+        ),
+        (
+            Panel(
+                title="Estimated without labels",
+                text="What the last window should score, from the model's own confidence, beside "
+                "what labels say. Early warning only, and worth nothing where it is not trusted.",
+                queries=(
+                    Query(
+                        f"coppice_accuracy_estimate_ratio{shared.M}",
+                        "estimate (trusted: {{trusted}})",
+                    ),
+                    Query(
+                        'coppice_accuracy_ratio{model=~"$model",slice="all"}',
+                        "{{version}} by labels",
+                    ),
+                ),
+                unit="percentunit",
+                high=1.0,
+            ),
+            Panel(
+                title="Measures of the task",
+                text="The task's own measures over the recent labelled rows, all slices.",
+                queries=(
+                    Query(
+                        'coppice_quality{model=~"$model",slice="all"}', "{{version}} {{measure}}"
+                    ),
+                ),
+            ),
+            Panel(
+                title="How long labels take",
+                text="From the answer to its label, by quantile of the recent ones.",
+                queries=(
+                    Query(f"coppice_label_delay_seconds{shared.M}", "{{version}} p{{quantile}}"),
+                ),
+                unit="s",
+                low=0.0,
+            ),
+        ),
+        (
+            Panel(
                 title="Agreement with the dense parent",
                 text="Share of the mirrored rows that the dense parent answers alike. Early "
                 "warning only: nothing acts on it.",

@@ -89,6 +89,32 @@ BOARD = Board(
         ),
         (
             Panel(
+                title="Retraining now",
+                text="How far each phase of the running retraining is.",
+                queries=(Query(f"coppice_retrain_phase_ratio{shared.M}", "{{phase}}"),),
+                unit="percentunit",
+                low=0.0,
+                high=1.0,
+            ),
+            Panel(
+                title="What waits",
+                text="A decay without an answer, and a candidate without its rollout.",
+                queries=(
+                    Query(f"coppice_retrain_pending{shared.M}", "decay"),
+                    Query(f"coppice_rollout_waiting_candidates{shared.M}", "candidate"),
+                ),
+                low=0.0,
+                high=1.0,
+            ),
+            Panel(
+                title="Labelled rows to learn from",
+                text="Production rows with a label that the retrainer keeps.",
+                queries=(Query(f"coppice_retrain_labelled_rows{shared.M}", "rows"),),
+                low=0.0,
+            ),
+        ),
+        (
+            Panel(
                 title="Steps of the rollout",
                 text="Steps carried out in the last hour, by outcome.",
                 queries=(

@@ -62,5 +62,11 @@ def test_every_metric_of_trouble_is_watched_by_an_alert() -> None:
     assert trouble - watched == set()
 
 
+def test_every_metric_is_watched_or_shown_somewhere() -> None:
+    used = {use.name for _, expression in EXPRESSIONS for use in promql.uses(expression)}
+    families = {metric.name: set(metric.series) for metric in metric_reference.catalogue()}
+    assert {name for name, series in families.items() if not series & used} == set()
+
+
 def test_rules_runbooks_and_dashboards_are_all_looked_at() -> None:
     assert min(len(RULES), len(RUNBOOKS), len(PANELS)) >= 15

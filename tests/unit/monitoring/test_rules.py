@@ -181,6 +181,13 @@ CASES = (
         "20m",
     ),
     Case(
+        "CoppiceEventsUndecodable",
+        "ticket",
+        {'coppice_retrain_undecodable_events_total{model="m"}': "0x5 1x20"},
+        {'coppice_monitor_events_total{model="m",kind="coppice.verdict.v1"}': "0+1x25"},
+        "10m",
+    ),
+    Case(
         "CoppiceRetrainingFailed",
         "ticket",
         {STEPS % "failed": "0x5 1x30"},
@@ -312,6 +319,20 @@ def test_a_verdict_that_was_answered_at_once_is_seen_by_its_counter(tmp_path) ->
         Look("30m", rollback, {}),
     ]
     promtool.play(tmp_path, series, looks)
+
+
+@promtool.needs_promtool
+@pytest.mark.parametrize(
+    "counter",
+    [
+        'coppice_monitor_events_total{model="m",kind="undecodable"}',
+        'coppice_rollout_undecodable_events_total{model="m"}',
+    ],
+)
+def test_each_reader_of_the_log_tells_what_it_cannot_read(tmp_path, counter: str) -> None:
+    finds = {fired("CoppiceEventsUndecodable", model="m", severity="ticket"): 1.0}
+    look = Look("10m", firing("CoppiceEventsUndecodable"), finds)
+    promtool.play(tmp_path, {counter: "0x5 1x20"}, [look])
 
 
 @promtool.needs_promtool
