@@ -166,7 +166,6 @@ class Recorder:
         # From nought, so that the first of a kind is an increase that an alert sees.
         for verdict in VERDICTS:
             self._verdicts.labels(self._model, *verdict)
-        self._events.labels(self._model, "undecodable")
         self._seconds = prometheus_client.Histogram(
             "coppice_monitor_turn_seconds",
             "Time of a turn.",
@@ -187,7 +186,9 @@ class Recorder:
         seconds
             How long the turn took.
         """
-        for counter, counts in ((self._events, events), (self._oddities, oddities)):
+        # Not from nought at the start: what was counted before a restart is no increase.
+        known = {"undecodable": 0} | dict(events)
+        for counter, counts in ((self._events, known), (self._oddities, oddities)):
             for kind, count in counts.items():
                 series = counter.labels(self._model, kind)
                 series.inc(count - self._counted.get((counter, kind), 0))

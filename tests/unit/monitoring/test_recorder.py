@@ -92,6 +92,17 @@ def test_counters_go_on_where_the_state_left_off(metrics):
     assert value(metrics, "coppice_monitor_turn_seconds_count") == 2.0
 
 
+def test_undecodable_events_are_shown_from_the_first_turn_with_what_was_counted_before(metrics):
+    assert value(metrics, "coppice_monitor_events_total", kind="undecodable") is None
+    metrics.took({"undecodable": 3}, {}, seconds=0.1)
+    assert value(metrics, "coppice_monitor_events_total", kind="undecodable") == 3.0
+
+
+def test_no_undecodable_event_is_nought_so_that_the_first_is_an_increase(metrics):
+    metrics.took({"coppice.prediction.v1": 1}, {}, seconds=0.1)
+    assert value(metrics, "coppice_monitor_events_total", kind="undecodable") == 0.0
+
+
 def test_turns_are_counted_when_they_fail_and_dated_when_they_succeed(metrics):
     metrics.failed(KeyError("bug"))
     metrics.succeeded(123.0, caught_up=False)
