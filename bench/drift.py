@@ -60,7 +60,7 @@ class Scale:
     rounds: int
 
 
-FULL = Scale(references=24, windows=10, power_references=10, rounds=7)
+FULL = Scale(references=32, windows=10, power_references=10, rounds=7)
 QUICK = Scale(references=1, windows=4, power_references=1, rounds=1)
 
 Floats = np.ndarray
