@@ -182,9 +182,21 @@ class InspectSettings(Section):
     inversion: bool = False
     """Try to draw from the models alone a typical picture of each class; off, because it is slow
     and says something only of pictures that show the same person or thing."""
+    label_folds: int = Field(default=0, ge=0, le=20)
+    """Networks trained anew, each without a part of the training rows, to find wrong labels among
+    them: surer than the cross-validated linear classifier that 0 asks, but each costs a training.
+    1 would leave nothing to train on and is refused."""
     price_per_core_hour: float = Field(default=0.0, ge=0)
     """What one core costs in an hour, in any currency, for the price of a million predictions; 0
     names no price, because none can be guessed."""
+
+    @pydantic.field_validator("label_folds")
+    @classmethod
+    def _trainable(cls, folds: int) -> int:
+        if folds == 1:
+            message = "label_folds must be 0, or at least 2"
+            raise ValueError(message)
+        return folds
 
 
 class ServeSettings(Section):
@@ -208,6 +220,10 @@ class ServeSettings(Section):
     """A request that has waited so long is answered with 503."""
     candidate_timeout_seconds: float = Field(default=1.0, gt=0)
     """A candidate that takes longer is abandoned for that request, and stable answers."""
+    latency_objective_seconds: float | None = Field(default=None, gt=0)
+    """Requests of the canary lane that take longer count as slow; a candidate that is slow more
+    often than `evidence.max_slow_rate` is rolled back. Off by default: what is slow depends on the
+    machine."""
     crash_guard: int = Field(default=5, ge=1)
     """After so many candidate failures in a row the canary lane is closed on the spot."""
     shadow_queue: int = Field(default=256, ge=1)
@@ -227,7 +243,7 @@ class EvidenceSettings(Section):
     requests count, assuming that being labelled does not depend on the outcome."""
     alpha: float = Field(default=0.05, gt=0, lt=0.5)
     """Bound on the probability of ever deciding wrongly: of a wrong promotion, and of a wrong
-    rollback for each of its three reasons (all requests, the slices together, failures)."""
+    rollback for each of its reasons (all requests, the slices together, failures, slowness)."""
     promote_margin: float = Field(default=0.01, ge=0, lt=0.5)
     """Promote once the loss of mean score is shown to be below this."""
     rollback_margin: float | None = Field(default=None, ge=0, lt=0.5)
@@ -245,6 +261,9 @@ class EvidenceSettings(Section):
     known; ten times as many are asked for while the cause of a decay is undecided."""
     max_error_rate: float = Field(default=0.01, gt=0, lt=0.5)
     """Share of candidate failures (errors, timeouts) above which it is rolled back."""
+    max_slow_rate: float = Field(default=0.05, gt=0, lt=0.5)
+    """Share of slow requests above which it is rolled back; see `serve.latency_objective_seconds`.
+    Tail latencies scatter more than failures, so more is allowed."""
 
     @pydantic.model_validator(mode="after")
     def _ordered(self) -> Self:

@@ -31,6 +31,11 @@ MOST_NAMED = 50
 """Suspect labels named for each split, the least likely first."""
 SHOWN = 2
 """Suspect rows of each split shown as pictures."""
+JUDGES: dict[outside.Basis, str] = {
+    "raw columns": "a linear classifier on the raw columns, cross-validated",
+    "embedding": "a linear classifier on the embedding, cross-validated",
+    "network": "the network itself, trained anew without them",
+}
 Counts: TypeAlias = tuple[int, int, int]
 """Rows, rows whose answer is known, rows where it is the label."""
 ISSUE_SHARES = {
@@ -115,16 +120,10 @@ def _suspects(subject: section.Subject) -> Iterator[tuple[str, _Suspects]]:
     if not classes:
         return
     parent, data = subject.models.get("parent"), subject.data
-    found = outside.answers(
-        data.train,
-        classes,
-        embed=lambda split: embedding.embed(parent, split) if parent is not None else None,
-        rival=train.score(parent, data.holdout, subject.rules.task) if parent is not None else 0.0,
-        seed=subject.rules.seed,
-    )
+    found = _outside(subject, classes)
     if found is not None:
         targets = data.train.targets[found.chosen]
-        judge = f"a linear classifier on the {found.basis}, cross-validated"
+        judge = JUDGES[found.basis]
         suspect = label_issues.find(targets.astype(np.int64), found.probabilities)
         yield (
             "train",
@@ -138,6 +137,20 @@ def _suspects(subject: section.Subject) -> Iterator[tuple[str, _Suspects]]:
         )
     if parent is not None:
         yield from ((name, _judged(subject, split)) for name, split in _unlearned(subject))
+
+
+def _outside(subject: section.Subject, classes: int) -> outside.Outside | None:
+    folds, seed = subject.own.settings.inspect.label_folds, subject.rules.seed
+    parent, data = subject.models.get("parent"), subject.data
+    if folds:
+        return outside.trained(subject.own, data.train, classes, folds=folds, seed=seed)
+    return outside.answers(
+        data.train,
+        classes,
+        embed=lambda split: embedding.embed(parent, split) if parent is not None else None,
+        rival=train.score(parent, data.holdout, subject.rules.task) if parent is not None else 0.0,
+        seed=seed,
+    )
 
 
 def _unlearned(subject: section.Subject) -> Iterator[tuple[str, project.Split]]:

@@ -3,7 +3,8 @@
 The network itself cannot be asked about its training rows: it has learned wrong labels by heart. A
 linear classifier on the raw columns has not. Where it is much worse than the network it would call
 every hard row suspect, and the classifier then reads the network's embedding instead; some of the
-wrong labels that the network has swallowed are missed in that case.
+wrong labels that the network has swallowed are missed in that case. Where that is not good enough,
+the network itself can be trained anew without each part of the rows in turn (`trained`).
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ import numpy as np
 
 from coppice import project
 from coppice.labels import Floats
+from retrain import network, train
 from retrain.evaluate import rows
 
 FOLDS = 5
@@ -29,7 +31,7 @@ MOST_COLUMNS = 64
 STRENGTH = 0.1
 """Inverse penalty of the classifier: strong, so that no single row bends it."""
 
-Basis: TypeAlias = Literal["raw columns", "embedding"]
+Basis: TypeAlias = Literal["raw columns", "embedding", "network"]
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
@@ -84,6 +86,36 @@ def answers(
     return max(found, key=lambda each: each.accuracy)
 
 
+def trained(
+    own: project.Project, split: project.Split, classes: int, *, folds: int, seed: int
+) -> Outside:
+    """Train the project's own network anew without each part of the rows, and ask it about them.
+
+    The plan is that of a dense parent, so this takes `folds` times nearly as long as one.
+    """
+    targets = split.targets.astype(np.int64)
+    tree = own.settings
+    plan = train.FitPlan(
+        task=tree.project.task,
+        epochs=tree.train.epochs,
+        batch_size=tree.train.batch_size,
+        learning_rate=tree.train.learning_rate,
+        weight_decay=tree.train.weight_decay,
+        seed=seed,
+    )
+    whole = np.zeros((split.rows, classes))
+    parts = _folds(targets, folds, seed)
+    for part in range(folds):
+        model = network.build(own.build_model, seed=seed)
+        train.fit(model, split.take(parts != part), plan)
+        asked = split.take(parts == part)
+        whole[parts == part] = train.predict(model, asked.inputs, task=plan.task)
+    accuracy = float((whole.argmax(axis=1) == targets).mean())
+    return Outside(
+        chosen=np.arange(split.rows), probabilities=whole, basis="network", accuracy=accuracy
+    )
+
+
 def _learnable(split: project.Split, most: int) -> rows.Index:
     """Choose rows of classes that are there once for every fold."""
     names, counts = np.unique(split.targets, return_counts=True)
@@ -101,7 +133,7 @@ def _validated(
 ) -> Outside:
     targets = part.targets.astype(np.int64)
     whole = np.zeros((part.rows, classes))
-    folds = _folds(targets, seed)
+    folds = _folds(targets, FOLDS, seed)
     for fold in range(FOLDS):
         inside, outside = folds != fold, folds == fold
         if not outside.any():
@@ -113,13 +145,13 @@ def _validated(
     return Outside(chosen=chosen, probabilities=whole, basis=basis, accuracy=accuracy)
 
 
-def _folds(targets: rows.Index, seed: int) -> rows.Index:
+def _folds(targets: rows.Index, count: int, seed: int) -> rows.Index:
     """Deal the rows of each class out to the folds, after shuffling them."""
     random = np.random.default_rng(seed % 2**32)
     folds = np.zeros(len(targets), np.int64)
     for name in np.unique(targets):
         members = random.permutation(np.flatnonzero(targets == name))
-        folds[members] = np.arange(len(members)) % FOLDS
+        folds[members] = np.arange(len(members)) % count
     return folds
 
 

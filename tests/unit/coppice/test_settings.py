@@ -92,6 +92,7 @@ def test_every_default_is_a_promise() -> None:
             "table_attacks": (0.1, 0.3),
             "attack_steps": 10,
             "inversion": False,
+            "label_folds": 0,
             "price_per_core_hour": 0.0,
         },
         "serve": {
@@ -104,6 +105,7 @@ def test_every_default_is_a_promise() -> None:
             "max_queue": 512,
             "deadline_seconds": 10.0,
             "candidate_timeout_seconds": 1.0,
+            "latency_objective_seconds": None,
             "crash_guard": 5,
             "shadow_queue": 256,
             "allow_forced_lane": False,
@@ -128,6 +130,7 @@ def test_every_default_is_a_promise() -> None:
             "label_patience_seconds": 86_400.0,
             "live_rate": 0.02,
             "max_error_rate": 0.01,
+            "max_slow_rate": 0.05,
         },
         "drift": {
             "method": "ks",
@@ -334,6 +337,10 @@ class TestValues:
     @pytest.mark.parametrize("steps", [[], [1.0], [0.01, 0.5, 1.0]])
     def test_canary_steps_that_grow_are_taken(self, steps: list[float]) -> None:
         assert tree(rollout={"steps": steps}).rollout.steps == tuple(steps)
+
+    def test_one_fold_would_leave_nothing_to_train_on(self) -> None:
+        with pytest.raises(errors.SettingsError, match="label_folds must be 0, or at least 2"):
+            tree(inspect={"label_folds": 1})
 
     def test_a_rollback_margin_above_the_promote_margin_is_refused(self) -> None:
         with pytest.raises(errors.SettingsError, match="must not exceed promote_margin"):

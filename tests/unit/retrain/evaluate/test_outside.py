@@ -69,3 +69,13 @@ def test_wide_rows_are_reduced_first() -> None:
     found = outside.answers(split, 2, embed=nothing, rival=0.0, seed=0)
     assert found is not None
     assert found.accuracy > 0.9
+
+
+def test_the_network_itself_is_asked_about_rows_that_it_was_not_trained_on() -> None:
+    found = outside.trained(
+        planted.own("multiclass", {}), DATA.train.take(np.arange(300)), 10, folds=2, seed=0
+    )
+    assert (found.basis, len(found.chosen)) == ("network", 300)
+    # Twenty epochs on 150 scans: far above the tenth of chance, below what the whole would give.
+    assert 0.75 < found.accuracy < 1.0
+    assert found.probabilities.sum(axis=1) == pytest.approx(np.ones(300))
