@@ -277,8 +277,10 @@ class Intake:
             pair = join.Pair(record.version, candidate)
             self._trial(pair, 0.0).attempt(failed=True)
         elif record.lane == "canary" and route is not None and record.version == candidate:
-            pair = join.Pair(route.champion, record.version)
-            self._trial(pair, 0.0).attempt(failed=record.error is not None)
+            trial = self._trial(join.Pair(route.champion, record.version), 0.0)
+            trial.attempt(failed=record.error is not None)
+            if record.error is None:
+                trial.served(record.latency_seconds, self._rules)
 
     def _sample(self, record: records.Prediction, now: float) -> None:
         key = self._settings.serve.routing_key_secret.get_secret_value()

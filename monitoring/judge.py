@@ -69,6 +69,7 @@ class Judge:
             against=trial.pair.stable,
             decision=trial.decide(),
             failures=trial.failures,
+            slow=trial.slow,
             slices=trial.decide_slices(),
             labels_needed=trial.overall.labels_needed(),
         )

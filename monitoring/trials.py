@@ -50,6 +50,9 @@ class Rules(msgspec.Struct, frozen=True):
     max_error_rate: float
     pending_limit: int
     """Most disagreements that wait for a label; while so many do, no pair joins the sample."""
+    max_slow_rate: float = 0.05
+    latency_objective: float | None = None
+    """Seconds beyond which a request is slow; `None` where nobody asks."""
     patience: float = math.inf
     """Seconds after which a missing label no longer keeps others out of the sample; its pair
     still counts, as the worst."""
@@ -69,6 +72,8 @@ class Rules(msgspec.Struct, frozen=True):
             audit_key=tree.serve.routing_key_secret.get_secret_value(),
             audit_rate=chosen.audit_rate,
             max_error_rate=chosen.max_error_rate,
+            max_slow_rate=chosen.max_slow_rate,
+            latency_objective=tree.serve.latency_objective_seconds,
             pending_limit=chosen.max_pending,
             patience=chosen.label_patience_seconds,
         )
@@ -82,6 +87,8 @@ class Trial(msgspec.Struct):
     """Requests seen before this time, seconds since 1970 UTC, belong to an earlier trial."""
     overall: sequences.PairSequence
     failures: evidence.BernoulliState
+    slow: evidence.BernoulliState | None = None
+    """Slow requests of the canary lane, where there is an objective."""
     slices: dict[str, sequences.PairSequence] = {}
     """In the order in which they appeared: the place of a slice decides its share of alpha."""
     pending: dict[str, Disagreement] = {}
@@ -102,11 +109,19 @@ class Trial(msgspec.Struct):
             since=since,
             overall=sequences.PairSequence(evidence.PairedState(rules.margins)),
             failures=failures,
+            slow=None
+            if rules.latency_objective is None
+            else evidence.BernoulliState(margin=rules.max_slow_rate, alpha=rules.margins.alpha),
         )
 
     def attempt(self, *, failed: bool) -> None:
         """Count a request that the candidate answered, or failed to answer."""
         self.failures = self.failures.add(failed=failed)
+
+    def served(self, seconds: float, rules: Rules) -> None:
+        """Count how long a client waited for the candidate, where there is an objective."""
+        if self.slow is not None and rules.latency_objective is not None:
+            self.slow = self.slow.add(failed=seconds > rules.latency_objective)
 
     def take(self, fact: join.Paired, scoring: answers.Scoring, rules: Rules) -> None:
         """Count a pair when it forms, and again when its truth comes later."""

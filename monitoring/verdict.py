@@ -4,9 +4,9 @@ The order of the questions is the order of harm: what could hurt is asked first,
 that what would be good. Nothing missing is ever taken for good: without pairs, labels or a window
 that could be compared the verdict is `undecided` and says what is missing.
 
-How sure a rollback is: a candidate whose mean outcome, slices and failures are all within their
-margins is rolled back, ever, with a chance of at most alpha for each of the three families
-(the slices share one alpha).
+How sure a rollback is: a candidate whose mean outcome, slices, failures and slow requests are all
+within their margins is rolled back, ever, with a chance of at most alpha for each of the four
+families (the slices share one alpha; slow requests are watched only where there is an objective).
 """
 
 from __future__ import annotations
@@ -29,6 +29,8 @@ class CandidateCase:
     """Of all pairs together."""
     failures: evidence.BernoulliState
     """Of the requests that the candidate was given, mirrored ones too."""
+    slow: evidence.BernoulliState | None = None
+    """Of those that it answered to clients; `None` where there is no objective."""
     slices: Mapping[str, evidence.Decision] = field(default_factory=dict)
     """By slice, each decided with `Margins.at_place` of its place among them."""
     labels_needed: int | None = None
@@ -39,6 +41,8 @@ def candidate_verdict(case: CandidateCase) -> records.Verdict:
     """Judge a candidate: `promote`, `rollback` or `undecided`."""
     if case.failures.exceeded:
         return _judge(case, "rollback", _failing(case.failures))
+    if case.slow is not None and case.slow.exceeded:
+        return _judge(case, "rollback", f"{_slow(case.slow)}: more than allowed.")
     if case.decision.kind == "rollback":
         return _judge(case, "rollback", _harmful(case.decision))
     harmed = [name for name, decision in case.slices.items() if decision.kind == "rollback"]
@@ -46,7 +50,9 @@ def candidate_verdict(case: CandidateCase) -> records.Verdict:
         worst = max(harmed, key=lambda name: case.slices[name].evidence.rollback)
         reason = f"In slice {worst}: {_harmful(case.slices[worst])}"
         return _judge(case, "rollback", reason, where=worst)
-    if case.decision.kind == "promote" and _dependable(case.failures):
+    # In shadow no client waits for it, so without a slow request it is not known to be slow.
+    quick = case.slow is None or (case.slow.rate or 0.0) <= case.slow.margin
+    if case.decision.kind == "promote" and _dependable(case.failures) and quick:
         return _judge(case, "promote", _harmless(case.decision))
     return _judge(case, "undecided", _open(case))
 
@@ -71,6 +77,9 @@ def _judge(
         "failures": case.failures.failures,
         "trials": case.failures.trials,
     }
+    if case.slow is not None:
+        figures["slow"] = case.slow.log_evidence
+        counts |= {"slow": case.slow.failures, "timed": case.slow.trials}
     return records.Verdict(
         model=case.model,
         version=case.version,
@@ -94,6 +103,14 @@ def _failed(failures: evidence.BernoulliState) -> str:
     return f"failed {failures.failures} of {failures.trials} requests ({share:.1%})"
 
 
+def _slow(slow: evidence.BernoulliState) -> str:
+    share = slow.rate or 0.0
+    return (
+        f"The candidate is slow on {slow.failures} of {slow.trials} requests ({share:.1%}), "
+        f"where {slow.margin:.1%} may be"
+    )
+
+
 def _harmful(decision: evidence.Decision) -> str:
     return (
         f"The candidate scores {_points(decision.harm)} lower than the champion on "
@@ -114,6 +131,8 @@ def _open(case: CandidateCase) -> str:
     decision, failures = case.decision, case.failures
     if decision.kind == "promote" and not failures.trials:
         return "The candidate does no harm, but whether it fails requests is not known."
+    if decision.kind == "promote" and _dependable(failures) and case.slow is not None:
+        return f"{_slow(case.slow)}; it does no harm, and waits."
     if decision.kind == "promote":
         allowed = f"{failures.margin:.1%} are allowed"
         return f"The candidate does no harm, but {_failed(failures)}; it waits, as {allowed}."

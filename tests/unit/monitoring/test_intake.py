@@ -464,3 +464,30 @@ def test_where_every_request_is_mirrored_none_is_put_beside_another(parted):
     take(fold, stable("s"), canary("c", 0))
     take(fold, traffic.feedback("s", "yes"), traffic.feedback("c", "yes"))
     assert counted(fold) == NOTHING
+
+
+@pytest.fixture
+def timed(settings, known):
+    hurried = settings.model_copy(
+        update={"serve": settings.serve.model_copy(update={"latency_objective_seconds": 0.1})}
+    )
+    fold = intake.Intake(state.State.empty(hurried), hurried, known)
+    take(fold, rollout(**STARTED))
+    return fold
+
+
+def test_slow_requests_of_the_canary_lane_are_counted_where_there_is_an_objective(timed):
+    take(timed, canary("a", latency_seconds=0.05), canary("b", latency_seconds=0.2))
+    slow = timed.state.current_trial().slow
+    assert (slow.failures, slow.trials, slow.margin) == (1, 2, 0.05)
+
+
+def test_neither_failed_nor_stable_nor_mirrored_answers_are_timed(timed):
+    take(timed, canary("a", error="boom", outputs={}), stable("b", latency_seconds=9.0))
+    take(timed, traffic.shadow("b", CANDIDATE, [1], latency_seconds=9.0))
+    assert timed.state.current_trial().slow.trials == 0
+
+
+def test_without_an_objective_no_answer_is_timed(fold):
+    take(fold, rollout(**STARTED), canary("a", latency_seconds=9.0))
+    assert fold.state.current_trial().slow is None

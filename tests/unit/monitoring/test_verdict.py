@@ -83,6 +83,26 @@ class TestCandidate:
         assert found.kind == "undecided"
         assert "failed 2 of 150 requests (1.3%)" in found.reason
 
+    def test_one_that_is_slow_more_often_than_allowed_is_rolled_back(self) -> None:
+        # 30 of 100 at 5% allowed: the bet that expects 25% grew by 5^30 * (0.75 / 0.95)^70.
+        found = judge(slow=BernoulliState(margin=0.05, failures=30, trials=100))
+        assert (found.kind, found.counts["slow"], found.counts["timed"]) == ("rollback", 30, 100)
+        assert found.reason == (
+            "The candidate is slow on 30 of 100 requests (30.0%), where 5.0% may be: "
+            "more than allowed."
+        )
+
+    def test_one_that_is_slow_a_little_more_often_than_allowed_waits(self) -> None:
+        found = judge(slow=BernoulliState(margin=0.05, failures=6, trials=100))
+        assert found.kind == "undecided"
+        assert found.reason.endswith("where 5.0% may be; it does no harm, and waits.")
+
+    def test_one_that_no_client_has_waited_for_yet_is_not_held_back(self) -> None:
+        assert judge(slow=BernoulliState(margin=0.05)).kind == "promote"
+
+    def test_without_an_objective_nothing_is_said_of_slowness(self) -> None:
+        assert "slow" not in judge().evidence
+
     def test_one_whose_failures_are_not_counted_is_not_promoted(self) -> None:
         found = judge(failures=BernoulliState())
         assert found.kind == "undecided"
