@@ -491,3 +491,37 @@ def test_neither_failed_nor_stable_nor_mirrored_answers_are_timed(timed):
 def test_without_an_objective_no_answer_is_timed(fold):
     take(fold, rollout(**STARTED), canary("a", latency_seconds=9.0))
     assert fold.state.current_trial().slow is None
+
+
+def mirrored(number, *, late):
+    """A request on which the versions differ now and then; some labels come later, some never."""
+    name, answer = f"r{number}", 0 if number % 3 == 0 else 1
+    label = traffic.feedback(name, "yes" if number % 4 else "no")
+    told = {0: [], 1: [label], 2: [label]}[number % 3 if not late else 0]
+    return [traffic.prediction(name, STABLE, [1]), traffic.shadow(name, CANDIDATE, [answer]), *told]
+
+
+EVENTS = [
+    rollout(**STARTED),
+    *[record for number in range(60) for record in mirrored(number, late=number > 30)],
+    *[traffic.feedback(f"r{number}", "yes") for number in range(0, 60, 6)],
+]
+"""151 events: 60 pairs, 20 of them disagreements, half of which get their labels at the end."""
+
+
+@pytest.mark.parametrize("cut", [1, 2, 60, 120, 150, 165, 172, 175])
+def test_a_monitor_that_restarts_midway_finds_the_same_with_labels_still_missing(
+    settings, known, cut
+):
+    whole = intake.Intake(state.State.empty(settings), settings, known)
+    take(whole, *EVENTS)
+    first = intake.Intake(state.State.empty(settings), settings, known)
+    take(first, *EVENTS[:cut])
+    saved = msgspec.msgpack.encode(first.state)
+    second = intake.Intake(msgspec.msgpack.decode(saved, type=state.State), settings, known)
+    take(second, *EVENTS[cut:])
+    expected, found = whole.state.current_trial(), second.state.current_trial()
+    assert len(expected.pending) == 10
+    assert list(found.pending) == list(expected.pending)
+    assert found.decide() == expected.decide()
+    assert second.state == whole.state
