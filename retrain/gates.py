@@ -209,7 +209,7 @@ def _unmeasured(
     elif found.status == "measured":
         why = f"section {gate.section!r} has no such figure here"
     else:
-        why = found.sentence.rstrip(".")
+        why = found.sentence.rstrip(".").removeprefix("Not measured: ")
     verdict = "is required and was not measured" if required else "was not judged"
     sentence = f"gate {gate.name!r}: {gate.what} {verdict} ({why})"
     return GateResult(

@@ -6,6 +6,7 @@ the card, so the page of an old version can be written again at any time.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,8 @@ from retrain.evaluate import section
 from retrain.report import pictures, standards, summary, words
 
 TEMPLATE = Path(__file__).parent / "page.html.j2"
+WORDY = 24
+"""Characters of a row's name from which on its column gets more room."""
 LONG_TABLE = 15
 """Rows from which on a table is folded, so that the page stays short."""
 VERDICTS = {
@@ -58,6 +61,8 @@ def _content(made: card.Card, tag: str) -> dict[str, Any]:
         "missing": [each for each in made.sections.values() if each.status != "measured"],
         "chart": _chart,
         "numeric": numeric,
+        "wordy": wordy,
+        "broad": broad,
         "image": pictures.image,
         "long_table": LONG_TABLE,
         "standards": standards.rows(
@@ -80,6 +85,20 @@ def numeric(table: section.Table) -> tuple[int, ...]:
         for place in range(1, len(table.columns))
         if not any(isinstance(row[place], str) for row in table.rows)
     )
+
+
+def wordy(rows: Sequence[Sequence[section.Cell]]) -> bool:
+    """Say whether the first column holds sentences, which need room.
+
+    >>> wordy([("pen=ink", 1)]), wordy([("contrast of pixels above 0.37", 2)])
+    (False, True)
+    """
+    return any(len(str(row[0])) > WORDY for row in rows if row)
+
+
+def broad(pixels: Sequence[Sequence[float]]) -> bool:
+    """Say whether a picture is so much wider than high that it takes two places."""
+    return bool(pixels) and len(pixels[0]) > 1.5 * len(pixels)
 
 
 def _chart(found: section.Chart, place: str) -> markupsafe.Markup:

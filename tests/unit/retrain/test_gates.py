@@ -241,7 +241,7 @@ def test_what_was_not_measured_has_neither_passed_nor_been_refused() -> None:
     )
     fairness = judged_section(cards.SECTIONS, "fairness")
     assert (fairness.passed, fairness.refused, fairness.figure) == (False, False, None)
-    assert fairness.sentence.endswith("was not judged (Not measured: install coppice[audit])")
+    assert fairness.sentence.endswith("was not judged (install coppice[audit])")
 
 
 def test_a_section_without_the_figure_says_so() -> None:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import importlib
 from collections.abc import Mapping
 from typing import Any, get_args
 
@@ -47,6 +48,11 @@ def inspect(
 
 def test_every_section_of_the_settings_has_a_module_and_the_other_way_round() -> None:
     assert tuple(inspection.SECTIONS) == get_args(sections.SectionName)
+
+
+@pytest.mark.parametrize("name", list(inspection.SECTIONS))
+def test_every_section_that_is_named_can_be_measured(name: sections.SectionName) -> None:
+    assert callable(importlib.import_module(inspection.SECTIONS[name]).measure)
 
 
 def test_a_section_is_kept_as_it_is_under_its_name_and_timed_by_the_clock(

@@ -129,6 +129,20 @@ def test_columns_of_numbers_are_aligned_right() -> None:
     assert page.numeric(table) == (1,)
 
 
+def test_names_that_are_sentences_get_room() -> None:
+    table = section.Table(
+        title="Found", columns=("subset", "n"), rows=(("contrast of pixels up to 0.3559", 1),)
+    )
+    found = msgspec.structs.replace(cards.ROBUSTNESS, tables=(table,))
+    assert '<table class="wordy">' in page.render(cards.harmless(sections={"x": found}), "tiny:a")
+
+
+def test_a_picture_much_wider_than_high_takes_two_places() -> None:
+    assert page.broad(((0.0, 1.0, 0.5), (0.0, 1.0, 0.5))) is False
+    assert page.broad(((0.0, 1.0, 0.5, 0.2), (0.0, 1.0, 0.5, 0.2)))
+    assert page.broad(()) is False
+
+
 def test_every_section_shows_what_it_has(text: str) -> None:
     assert "Score by budget" in text
     assert "PGD &lt;2/255&gt;" in text
