@@ -78,7 +78,9 @@ def measure(subject: section.Subject) -> section.Section:
         name="slices",
         title="Who pays for the pruning",
         status="measured",
-        sentence=f"{_declared_words(declared[0], margin)} {_found_words(subject, harmed)}",
+        sentence=(
+            f"{_declared_words(declared[0], margin, subject.rules)} {_found_words(subject, harmed)}"
+        ),
         figures=_figures(declared, harmed, noise),
         tables=(
             *(_declared_table(each, margin) for each in declared),
@@ -140,7 +142,7 @@ def _pairs(
     return paired.pair(asked[before], asked[after], truth, task=rules.task, scale=rules.scale)
 
 
-def _declared_words(found: Declared, margin: float) -> str:
+def _declared_words(found: Declared, margin: float, rules: evaluation.Rules) -> str:
     if not found.compared:
         return "No slices are declared, and there are no classes."
     worse = found.among("worse")
@@ -151,7 +153,17 @@ def _declared_words(found: Declared, margin: float) -> str:
     ]
     few = found.among("too few rows")
     tail = f"; {len(few)} have too few rows to judge" if few else ""
-    return f"Of {len(found.compared)} declared slices and classes {', '.join(parts)}{tail}."
+    whole = f"Of {len(found.compared)} declared slices and classes {', '.join(parts)}{tail}."
+    return f"{whole}{_needed_words(found, margin, rules)}"
+
+
+def _needed_words(found: Declared, margin: float, rules: evaluation.Rules) -> str:
+    """Say how many rows would close an open slice that loses nothing."""
+    if not found.among("open") or rules.task == "regression" or margin <= 0.0:
+        return ""
+    judged = len(found.judged) - len(found.among("too few rows"))
+    rows = noninferiority.rows_needed(margin, slices=judged, confidence=rules.confidence)
+    return f" To be shown fine, a slice that loses nothing needs {rows} rows."
 
 
 def _some(names: list[str]) -> str:

@@ -84,6 +84,23 @@ def chances(outcomes: Floats, margin: float) -> tuple[float, float]:
     return float(stats.t.cdf(found, freedom)), float(stats.t.sf(found, freedom))
 
 
+def rows_needed(margin: float, *, slices: int, confidence: float) -> int:
+    """Return the rows at which a slice of classes that loses nothing is shown to be no worse.
+
+    Even if it is the least sure of so many slices. Nothing is shown at a margin of nought.
+
+    >>> rows_needed(0.05, slices=1, confidence=0.95), rows_needed(0.05, slices=10, confidence=0.95)
+    (52, 127)
+    """
+    if margin <= 0.0:
+        return 0
+    limit = stats.norm.ppf((1.0 - confidence) / slices)
+    rows = 1
+    while paired.score_statistic(0, 0, rows, margin) > limit:
+        rows += 1
+    return rows
+
+
 def _state(no_worse: float, worse: float, alpha: float) -> State:
     if no_worse <= alpha:
         return "no worse"

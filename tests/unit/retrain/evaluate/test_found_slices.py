@@ -10,7 +10,7 @@ import torch
 
 from coppice import project
 from retrain import dataset, train
-from retrain.evaluate import found_slices, section
+from retrain.evaluate import found_slices, noninferiority, section
 from retrain.pruning import recipe, schedule
 from tests.support import subjects
 
@@ -124,6 +124,14 @@ def test_what_is_not_borne_out_is_told_as_such() -> None:
     proposals = rows(found, "Subsets found")
     assert {row[-1] for row in proposals} <= {"yes", "no"}
     assert all(float(str(row[8])) > 0.05 for row in proposals if row[-1] == "no")
+
+
+def test_open_slices_are_told_how_many_rows_would_close_them() -> None:
+    found = found_slices.measure(subjects.scans())
+    assert found.figures["slices_open"].value > 0
+    needed = noninferiority.rows_needed(0.05, slices=12, confidence=0.95)
+    assert f"a slice that loses nothing needs {needed} rows" in found.sentence
+    assert "needs" not in found_slices.measure(subjects.tumours()).sentence
 
 
 def test_the_picture_shows_the_worst_slices_first() -> None:

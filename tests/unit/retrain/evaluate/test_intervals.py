@@ -90,3 +90,52 @@ def test_resampling_finds_the_error_of_a_mean() -> None:
 def test_an_interval_holds_its_value_even_where_the_figure_is_biased() -> None:
     found = intervals.percentile(0.1, np.linspace(0.2, 0.4, 101), confidence=0.9)
     assert found == pytest.approx((0.1, 0.1, 0.39))
+
+
+def covered(intervals_: list[intervals.Interval], truth: float) -> int:
+    return sum(each.low <= truth <= each.high for each in intervals_)
+
+
+@pytest.mark.parametrize(("share", "rows"), [(0.5, 30), (0.9, 60), (0.98, 200)])
+def test_wilsons_interval_holds_the_truth_as_often_as_promised(share: float, rows: int) -> None:
+    drawn = np.random.default_rng(0).binomial(rows, share, size=1000)
+    found = [intervals.wilson(int(right), rows, confidence=0.95) for right in drawn]
+    # On average 95%; for one share the score interval may fall to about 92%.
+    assert covered(found, share) >= 915
+
+
+def test_newcombes_interval_does_too() -> None:
+    random = np.random.default_rng(1)
+    training, holdout = random.binomial(300, 0.97, size=800), random.binomial(100, 0.9, size=800)
+    found = [
+        intervals.newcombe(
+            intervals.wilson(int(first), 300, confidence=0.95),
+            intervals.wilson(int(second), 100, confidence=0.95),
+        )
+        for first, second in zip(training, holdout, strict=True)
+    ]
+    # 95% of 800 is 760, with a spread of sqrt(800 * 0.05 * 0.95) = 6.2.
+    assert covered(found, 0.07) >= 760 - 4 * 6.2
+
+
+def test_the_bootstrap_of_a_paired_change_does_too() -> None:
+    random = np.random.default_rng(2)
+    # Two models share the difficulty of the rows; the second errs by 0.1 more on average.
+    found = []
+    for seed in range(200):
+        shared = random.normal(size=120)
+        first, second = shared, shared + random.normal(0.1, 0.5, size=120)
+        drawn = [
+            intervals.resample(given, np.zeros(120), {"mean": signed}, count=300, seed=seed)["mean"]
+            for given in (first, second)
+        ]
+        change = float(second.mean() - first.mean())
+        found.append(intervals.percentile(change, drawn[1] - drawn[0], confidence=0.95))
+    # 95% of 200 is 190, with a spread of 3.1.
+    assert covered(found, 0.1) >= 190 - 4 * 3.1
+    # Unpaired, an interval would be wider by the difficulty of the rows: 4 * sqrt(2 / 120) = 0.52.
+    assert max(each.high - each.low for each in found) < 0.3
+
+
+def signed(answers: Floats, targets: Floats, weights: Floats) -> Floats:
+    return np.asarray(weights @ (answers - targets) / weights.sum(axis=1))

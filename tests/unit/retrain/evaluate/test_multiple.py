@@ -1,5 +1,8 @@
 from __future__ import annotations
 
+import hypothesis
+import hypothesis.strategies as st
+import numpy as np
 import pytest
 
 from retrain.evaluate import multiple
@@ -24,3 +27,20 @@ def test_a_chance_stays_a_chance() -> None:
 def test_one_question_needs_no_correction_and_none_gives_none() -> None:
     assert multiple.holm({"a": 0.04}) == {"a": 0.04}
     assert multiple.holm({}) == {}
+
+
+def test_among_true_questions_a_false_alarm_is_as_rare_as_promised() -> None:
+    random = np.random.default_rng(0)
+    worlds = random.uniform(size=(2000, 8))
+    alarms = sum(min(multiple.holm(dict(enumerate(world))).values()) <= 0.05 for world in worlds)
+    # 1 - (1 - 0.05 / 8)^8 is 4.9% of 2000: 98, with a spread of 9.7.
+    assert alarms <= 98 + 4 * 9.7
+
+
+@hypothesis.given(chances=st.dictionaries(st.text(max_size=3), st.floats(0.0, 1.0), max_size=8))
+def test_order_is_kept_and_nothing_becomes_surer(chances: dict[str, float]) -> None:
+    adjusted = multiple.holm(chances)
+    assert list(adjusted) == list(chances)
+    assert all(chances[name] <= adjusted[name] <= 1.0 for name in chances)
+    by_chance = sorted(chances, key=chances.__getitem__)
+    assert [adjusted[name] for name in by_chance] == sorted(adjusted.values())

@@ -61,6 +61,29 @@ def test_the_chances_agree_with_the_interval() -> None:
     assert noninferiority.chances(found, low)[1] == pytest.approx(0.05, abs=1e-6)
 
 
+@pytest.mark.parametrize(("margin", "slices"), [(0.05, 1), (0.05, 12), (0.1, 4), (0.01, 2)])
+def test_the_rows_that_are_needed_are_just_enough(margin: float, slices: int) -> None:
+    needed = noninferiority.rows_needed(margin, slices=slices, confidence=0.95)
+    enough, _ = noninferiority.chances(np.zeros(needed), margin)
+    too_few, _ = noninferiority.chances(np.zeros(needed - 1), margin)
+    assert enough <= 0.05 / slices < too_few
+
+
+def test_no_number_of_rows_shows_a_margin_of_nought() -> None:
+    assert noninferiority.rows_needed(0.0, slices=3, confidence=0.95) == 0
+
+
+def test_a_harmful_slice_is_called_fine_no_more_often_than_promised() -> None:
+    # Just at the margin: 5% of 200 rows lost. A thousand such slices, each judged alone, are called
+    # fine with chance 5%: 50, give or take four times sqrt(1000 * 0.05 * 0.95) = 7.
+    random = np.random.default_rng(0)
+    lost = random.binomial(200, 0.05, size=1000)
+    fine = sum(
+        noninferiority.chances(outcomes(int(each), 0, 200), 0.05)[0] <= 0.05 for each in lost
+    )
+    assert fine <= 50 + 4 * 7
+
+
 def test_a_regression_is_judged_by_students_t() -> None:
     values = np.random.default_rng(0).normal(0.02, 0.1, size=50)
     expected = stats.ttest_1samp(values, 0.05, alternative="less").pvalue

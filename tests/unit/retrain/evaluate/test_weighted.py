@@ -3,13 +3,15 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+import hypothesis
+import hypothesis.strategies as st
 import numpy as np
 import pytest
 from sklearn import metrics as judge
 
 from coppice.labels import Floats
 from retrain import train
-from retrain.evaluate import metrics, weighted
+from retrain.evaluate import intervals, metrics, weighted
 from tests.support import subjects
 
 Judge = Callable[[Floats, Floats], float]
@@ -105,3 +107,65 @@ def test_constant_targets_leave_nothing_to_explain() -> None:
 def test_a_sure_mistake_does_not_make_the_loss_infinite() -> None:
     found = weighted.losses(np.array([[1.0, 0.0]]), np.array([1.0]))
     assert found == pytest.approx([-np.log(1e-7)])
+
+
+@st.composite
+def answered(draw: st.DrawFn) -> tuple[Floats, Floats]:
+    rows = draw(st.integers(2, 30))
+    seed = draw(st.integers(0, 2**16))
+    random = np.random.default_rng(seed)
+    probabilities = random.dirichlet(np.ones(3), size=rows)
+    return probabilities, random.integers(0, 3, size=rows).astype(float)
+
+
+@hypothesis.given(case=answered(), name=st.sampled_from(sorted(CLASSES)))
+def test_all_draws_at_once_are_as_good_as_one_by_one(
+    case: tuple[Floats, Floats], name: str
+) -> None:
+    given, truth = case
+    weights = np.concatenate(list(intervals.draws(len(truth), count=4, seed=0)))
+    figure = weighted.figures("multiclass")[name]
+    together = figure(given, truth, weights)
+    apart = [figure(given, truth, row[None, :])[0] for row in weights]
+    assert together == pytest.approx(apart)
+
+
+@hypothesis.given(case=answered(), name=st.sampled_from(sorted(CLASSES)))
+def test_the_order_of_the_rows_does_not_matter(case: tuple[Floats, Floats], name: str) -> None:
+    given, truth = case
+    figure, once = weighted.figures("multiclass")[name], weighted.plain(len(truth))
+    assert figure(given, truth, once) == pytest.approx(figure(given[::-1], truth[::-1], once))
+
+
+@hypothesis.given(case=answered())
+def test_bounded_figures_stay_within_their_bounds(case: tuple[Floats, Floats]) -> None:
+    given, truth = case
+    once = weighted.plain(len(truth))
+    found = {
+        name: figure(given, truth, once)[0]
+        for name, figure in weighted.figures("multiclass").items()
+    }
+    shares = ("accuracy", "balanced_accuracy", "f1_macro", "auroc", "calibration_error")
+    assert all(0.0 <= found[name] <= 1.0 for name in shares)
+    assert 0.0 <= found["brier"] <= 2.0
+    assert found["log_loss"] >= 0.0
+
+
+def test_a_perfect_model_has_perfect_figures() -> None:
+    truth = np.array([0.0, 1.0, 2.0, 2.0])
+    given = np.eye(3)[truth.astype(int)]
+    found = {
+        name: figure(given, truth, weighted.plain(4))[0]
+        for name, figure in weighted.figures("multiclass").items()
+    }
+    best = dict.fromkeys(("accuracy", "balanced_accuracy", "f1_macro", "auroc"), 1.0)
+    assert found == best | dict.fromkeys(("log_loss", "brier", "calibration_error"), 0.0)
+
+
+def test_guessing_the_mean_explains_nothing() -> None:
+    truth = np.array([1.0, 2.0, 3.0, 6.0])
+    given = np.full(4, truth.mean())
+    assert weighted.r2(given, truth, weighted.plain(4))[0] == pytest.approx(0.0)
+    # Distances of 2, 1, 0 and 3 from the mean of 3.
+    assert weighted.mae(given, truth, weighted.plain(4))[0] == pytest.approx(1.5)
+    assert weighted.rmse(given, truth, weighted.plain(4))[0] == pytest.approx(14**0.5 / 2)
