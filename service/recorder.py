@@ -77,21 +77,6 @@ class Recorder:
         self._turn_failures = counter(
             "coppice_turn_failures_total", "Unforeseen errors in the server's own loops.", ["loop"]
         )
-        self._commit_seconds = histogram(
-            "coppice_outbox_commit_seconds", "Time of one commit of the outbox.", buckets=SECONDS
-        )
-        self._commit_failures = counter(
-            "coppice_outbox_failures_total", "Events that the outbox could not store."
-        )
-        self._inputs_dropped = counter(
-            "coppice_inputs_dropped_total",
-            "Predictions stored without their inputs, because the log was full.",
-        )
-        self._unstored = counter(
-            "coppice_predictions_unstored_total",
-            "Predictions answered though the log had no room for their event.",
-        )
-        self._backlog = gauge("coppice_outbox_backlog", "Events that wait for their commit.")
         self._generation = gauge(
             "coppice_routing_generation", "Generation of the routing table in force."
         )
@@ -104,7 +89,34 @@ class Recorder:
             "coppice_canary_shut", "1 while the crash guard keeps the canary lane shut."
         )
         self._children: dict[tuple[Any, ...], Any] = {}
+        self._make_of_outbox(collectors)
         self._begin_at_nought()
+
+    def _make_of_outbox(self, collectors: registry.CollectorRegistry) -> None:
+        counter = functools.partial(prometheus_client.Counter, registry=collectors)
+        self._commit_seconds = prometheus_client.Histogram(
+            "coppice_outbox_commit_seconds",
+            "Time of one commit of the outbox.",
+            buckets=SECONDS,
+            registry=collectors,
+        )
+        self._commit_failures = counter(
+            "coppice_outbox_failures_total", "Events that the outbox could not store."
+        )
+        self._inputs_dropped = counter(
+            "coppice_inputs_dropped_total",
+            "Predictions stored without their inputs, because the log was full.",
+        )
+        self._unstored = counter(
+            "coppice_predictions_unstored_total",
+            "Predictions answered though the log had no room for their event.",
+        )
+        self._backlog = prometheus_client.Gauge(
+            "coppice_outbox_backlog",
+            "Events that wait for their commit.",
+            registry=collectors,
+            multiprocess_mode="mostrecent",
+        )
 
     def _begin_at_nought(self) -> None:
         # So that the first failure or drop is an increase that an alert sees.
