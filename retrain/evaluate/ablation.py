@@ -149,7 +149,7 @@ def _section(drops: Sequence[Drop], subject: section.Subject, rows: int) -> sect
 def _sentence(drops: Sequence[Drop], idle: Sequence[Drop], allowed: float) -> str:
     first = drops[0]
     carried = (
-        f"Most hangs on {first.part!r}: without it the candidate loses "
+        f"Most hangs on {first.part!r} ({first.kind}): without it the candidate loses "
         f"{probing.points(first.drop)}."
     )
     if not idle:

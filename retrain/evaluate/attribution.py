@@ -281,7 +281,7 @@ def _picture(split: project.Split, maps: Maps, row: int) -> tuple[tuple[float, .
     panels = [array[row].astype(np.float64).mean(axis=0)]
     panels += [np.abs(maps[column][row]).reshape(shape).sum(axis=0) for column in _SHOWN]
     stretched = [np.array(probing.grey(panel)) for panel in panels]
-    gap = np.ones((shape[1], 1))
+    gap = np.ones((len(stretched[0]), 1))
     joined = np.hstack([stretched[0], gap, stretched[1], gap, stretched[2]])
     return tuple(tuple(float(value) for value in line) for line in joined)
 

@@ -94,7 +94,7 @@ def missing(
 CORRUPTIONS = (
     Corruption("noise", "picture", noise, (0.05, 0.1), "of the range"),
     Corruption("blur", "picture", blur, (0.3, 0.5), "pixels"),
-    Corruption("contrast", "picture", contrast, (0.2, 0.4), "lost"),
+    Corruption("contrast", "picture", contrast, (0.2, 0.4), "taken off"),
     Corruption("brighter", "picture", brightness, (0.1, 0.2), "of the range"),
     Corruption("darker", "picture", darkness, (0.1, 0.2), "of the range"),
     Corruption("feature noise", "table", noise, (0.1, 0.5), "deviations"),

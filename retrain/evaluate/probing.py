@@ -29,6 +29,12 @@ COLUMNS: dict[evaluation.Column, str] = {
 """The models that a section probes, and what a reader calls them."""
 LEAST_ROWS = 64
 """Rows that are asked whatever they cost: on fewer no figure would mean anything."""
+GRADIENT_ROWS = 64
+"""Rows of a pass with gradients, which holds every layer's answers in memory."""
+MOST_NUMBERS = 5_000_000
+"""Numbers of one kind about all rows that are held at once; wide inputs are asked on fewer rows."""
+MOST_PIXELS = 64
+"""Longest side of a picture that is shown; larger ones are thinned out."""
 BACKWARD = 3
 """A pass with gradients costs about as much as so many without."""
 
@@ -75,11 +81,13 @@ def affordable(
     passes
         Forward passes per row, over all models; one with gradients counts `BACKWARD`.
     most
-        Never more rows than this; never fewer than `LEAST_ROWS` where there are so many.
+        Never more rows than this, nor than fit into `MOST_NUMBERS`; never fewer than `LEAST_ROWS`
+        where there are so many.
     """
+    wide = max(1, sum(array[:1].size for array in split.inputs.values()))
     macs = schedule.cost(subject.models["parent"], subject.data.train).macs
     budget = subject.own.settings.inspect.section_gigamacs * 1e9
-    rows = int(budget / (passes * max(macs, 1)))
+    rows = min(int(budget / (passes * max(macs, 1))), MOST_NUMBERS // wide)
     return sample(split, min(max(rows, LEAST_ROWS), most), seed=subject.rules.seed)
 
 
@@ -112,13 +120,15 @@ def points(share: float) -> str:
 
 
 def grey(picture: Floats) -> tuple[tuple[float, ...], ...]:
-    """Stretch a picture [height, width] to [0, 1], as an exemplar shows it.
+    """Stretch a picture [height, width] to [0, 1], and thin it out, as an exemplar shows it.
 
     >>> grey(np.array([[2.0, 4.0], [3.0, 2.0]]))
     ((0.0, 1.0), (0.5, 0.0))
     """
+    step = -(-max(picture.shape) // MOST_PIXELS)
+    picture = picture[::step, ::step].astype(np.float64)
     low, high = float(picture.min()), float(picture.max())
-    wide = (picture.astype(np.float64) - low) / ((high - low) or 1.0)
+    wide = (picture - low) / ((high - low) or 1.0)
     return tuple(tuple(round(float(value), 4) for value in row) for row in wide)
 
 

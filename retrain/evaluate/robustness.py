@@ -149,7 +149,7 @@ def _damaged(
 
 
 def _parts(split: project.Split) -> list[project.Split]:
-    step = train.PREDICT_ROWS
+    step = probing.GRADIENT_ROWS
     return [
         split.take(np.arange(at, min(at + step, split.rows))) for at in range(0, split.rows, step)
     ]

@@ -125,7 +125,7 @@ def _gradients(model: nn.Module, asked: Question) -> _Tensors:
 
 
 def _batched(model: nn.Module, asked: Question, explain: Any) -> list[_Tensors]:
-    step = train.PREDICT_ROWS
+    step = probing.GRADIENT_ROWS
     starts = range(0, len(asked.named), step)
     return [explain(model, asked.take(start, start + step)) for start in starts]
 

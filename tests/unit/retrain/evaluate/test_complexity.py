@@ -3,8 +3,12 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as arrays
 from torch import nn
 
+from coppice.labels import Floats
 from retrain.evaluate import complexity
 from tests.support import networks, subjects
 
@@ -72,3 +76,16 @@ def test_unequal_directions_count_by_the_entropy_of_their_lengths() -> None:
     # Lengths 3 and 1: shares 3/4 and 1/4, entropy 0.5623 nats.
     rows = np.array([[3.0, 0.0], [-3.0, 0.0], [0.0, 1.0], [0.0, -1.0]])
     assert complexity.effective_rank(rows) == pytest.approx(np.exp(0.562335), rel=1e-5)
+
+
+@given(arrays.arrays(np.float64, (6, 4), elements=st.floats(-100, 100, width=16)))
+def test_the_effective_rank_lies_between_none_and_all_directions(rows: Floats) -> None:
+    found = complexity.effective_rank(rows)
+    # Six rows less their mean span at most five directions, and there are four columns.
+    assert 0.0 <= found <= 4.0 + 1e-9
+
+
+@given(arrays.arrays(np.float64, (6, 4), elements=st.floats(-10, 10, width=16)))
+def test_the_effective_rank_does_not_hang_on_scale_or_place(rows: Floats) -> None:
+    moved = complexity.effective_rank(4.0 * rows + 1.0)
+    assert moved == pytest.approx(complexity.effective_rank(rows), abs=1e-3)

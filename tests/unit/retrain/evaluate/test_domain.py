@@ -2,9 +2,13 @@ from __future__ import annotations
 
 import numpy as np
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as arrays
 from numpy.typing import ArrayLike
 
 from coppice import project
+from coppice.labels import Floats
 from retrain.evaluate import domain
 from tests.support import subjects
 
@@ -91,3 +95,37 @@ def test_scans_and_tumours_are_told_apart() -> None:
     scans, tumours = subjects.scans().training, subjects.tumours().training
     assert domain.kinds(domain.survey(scans)) == {"picture"}
     assert domain.kinds(domain.survey(tumours)) == {"table"}
+
+
+TABLES = arrays.arrays(
+    np.float64,
+    st.tuples(st.integers(2, 8), st.integers(1, 4)),
+    elements=st.floats(-1e3, 1e3, width=32),
+)
+
+
+@given(TABLES, st.floats(0.01, 10.0))
+def test_every_row_of_training_lies_in_its_own_box(values: Floats, budget: float) -> None:
+    land = domain.stretched(seen(values), {"table": budget})
+    rows = torch.as_tensor(values, dtype=torch.float32)
+    for terrain in land.values():
+        low, high = domain.box(terrain, rows)
+        assert (low <= rows).all()
+        assert (rows <= high).all()
+        assert (low >= terrain.low).all()
+        assert (high <= terrain.high).all()
+
+
+@given(TABLES)
+def test_what_stands_in_for_a_missing_value_is_always_one_that_occurs(values: Floats) -> None:
+    rows = torch.as_tensor(values, dtype=torch.float32)
+    for terrain in seen(values).values():
+        assert (rows == terrain.typical).any(dim=0).all()
+
+
+@given(TABLES)
+def test_columns_without_spread_have_no_unit(values: Floats) -> None:
+    still = values.copy()
+    still[:, 0] = still[0, 0]
+    for terrain in seen(still).values():
+        assert terrain.unit[0] == 0.0

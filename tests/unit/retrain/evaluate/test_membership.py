@@ -2,9 +2,13 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as arrays
 from scipy import special
 from sklearn import metrics as reference
 
+from coppice.labels import Floats
 from retrain.evaluate import membership
 
 RANDOM = np.random.default_rng(0)
@@ -106,3 +110,64 @@ def test_the_curve_goes_from_nothing_to_everything_and_never_back() -> None:
     assert found[0].tolist() == [0.0, 0.0]
     assert found[-1].tolist() == [1.0, 1.0]
     assert (np.diff(found, axis=0) >= 0).all()
+
+
+SMALL = arrays.arrays(np.float64, st.integers(2, 12), elements=st.integers(-4, 4).map(float))
+
+
+@given(SMALL, SMALL)
+def test_the_area_counts_pairs(members: Floats, others: Floats) -> None:
+    pairs = np.sign(members[:, np.newaxis] - others) / 2.0 + 0.5
+    found = membership.auc(membership.Scores(members, others), confidence=0.95)
+    assert found.value == pytest.approx(pairs.mean())
+    assert 0.0 <= found.low <= found.value + 1e-12
+    assert found.value - 1e-12 <= found.high <= 1.0
+
+
+@given(SMALL, SMALL)
+def test_exchanging_members_and_others_mirrors_the_area(members: Floats, others: Floats) -> None:
+    here = membership.auc(membership.Scores(members, others), confidence=0.95)
+    there = membership.auc(membership.Scores(others, members), confidence=0.95)
+    assert here.value == pytest.approx(1.0 - there.value)
+    assert here.low == pytest.approx(1.0 - there.high)
+
+
+@given(SMALL, SMALL)
+def test_the_area_does_not_hang_on_the_scale_of_the_scores(members: Floats, others: Floats) -> None:
+    plain = membership.Scores(members, others)
+    bent = membership.Scores(np.exp(members), np.exp(others))
+    assert membership.auc(plain, confidence=0.9) == membership.auc(bent, confidence=0.9)
+    assert membership.accused(plain).tolist() == membership.accused(bent).tolist()
+
+
+@given(SMALL, SMALL, SMALL)
+def test_a_rise_is_the_fall_of_the_other_way_round(
+    members: Floats, others: Floats, noise: Floats
+) -> None:
+    before = membership.Scores(members, others)
+    after = membership.Scores(members + noise[0], others)
+    rise = membership.auc_rise(before, after, confidence=0.95)
+    fall = membership.auc_rise(after, before, confidence=0.95)
+    assert rise.value == pytest.approx(-fall.value)
+    assert rise.low == pytest.approx(-fall.high)
+
+
+@given(st.integers(0, 2**32 - 1))
+def test_no_more_than_one_in_a_hundred_others_is_ever_accused(seed: int) -> None:
+    others = np.random.default_rng(seed).normal(size=350).round(1)
+    found = membership.accused(membership.Scores(others, others))
+    # Rounded to a tenth there are ties; three of 350 are allowed.
+    assert found.sum() <= 3
+
+
+def test_rows_that_were_never_learned_are_found_no_more_often_than_by_chance() -> None:
+    random = np.random.default_rng(4)
+    found = [
+        membership.share(
+            membership.accused(membership.Scores(random.normal(size=400), random.normal(size=400))),
+            confidence=0.95,
+        ).value
+        for _ in range(200)
+    ]
+    # Above the fourth largest of 400 others lies on average (4 + 0.5) / 401 of the same kind.
+    assert np.mean(found) == pytest.approx(5 / 401, abs=0.002)

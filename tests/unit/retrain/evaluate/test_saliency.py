@@ -5,10 +5,14 @@ import copy
 import numpy as np
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as arrays
 from scipy import stats
 from torch import nn
 
 from coppice import project
+from coppice.labels import Floats
 from retrain import network
 from retrain.evaluate import saliency
 from tests.support import networks, subjects
@@ -139,3 +143,24 @@ def test_opposite_signs_lie_in_the_top_alike_but_rank_oppositely() -> None:
     first = np.array([[3.0, 2.0, 1.0, 0.1, 0.0]])
     assert saliency.top_overlap(first, -first).tolist() == [1.0]
     assert saliency.rank_correlation(first, -first).tolist() == pytest.approx([-1.0])
+
+
+MAPS = arrays.arrays(np.float64, (3, 6), elements=st.integers(-5, 5).map(float))
+
+
+@given(MAPS, MAPS)
+def test_agreement_is_mutual_and_bounded(first: Floats, second: Floats) -> None:
+    ranks = saliency.rank_correlation(first, second)
+    assert ranks == pytest.approx(saliency.rank_correlation(second, first))
+    assert (np.abs(ranks) <= 1.0 + 1e-12).all()
+    overlap = saliency.top_overlap(first, second)
+    assert overlap.tolist() == saliency.top_overlap(second, first).tolist()
+    assert ((overlap >= 0.0) & (overlap <= 1.0)).all()
+
+
+@given(MAPS)
+def test_ranks_do_not_hang_on_the_scale_of_an_attribution(maps: Floats) -> None:
+    bent = np.sinh(maps / 2.0) * 7.0
+    flat = np.ptp(maps, axis=1) == 0.0
+    assert saliency.rank_correlation(maps, bent)[~flat] == pytest.approx(1.0)
+    assert saliency.top_overlap(maps, bent).tolist() == [1.0] * 3
