@@ -2,21 +2,39 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+import contextlib
+import sys
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal, TextIO
 
 import typer
 
 from coppice_cli import compose, console, options
 
+if TYPE_CHECKING:
+    from coppice_cli import export as exports
+
 app = typer.Typer(no_args_is_help=True, help="Look at the event log.")
+
+MOMENTS = ["%Y-%m-%d", "%Y-%m-%dT%H:%M:%S"]
+
+Kind = Annotated[
+    str, typer.Option(metavar="KIND", help="Only events of one kind, for example verdict.")
+]
+Since = Annotated[
+    datetime | None, typer.Option(formats=MOMENTS, help="Only events from then on, UTC.")
+]
+Until = Annotated[
+    datetime | None, typer.Option(formats=MOMENTS, help="Only events before then, UTC.")
+]
 
 
 @app.command()
 def tail(
     folder: options.Project = options.HERE,
-    kind: Annotated[
-        str, typer.Option(metavar="KIND", help="Only events of one kind, for example verdict.")
-    ] = "",
+    kind: Kind = "",
     limit: Annotated[int, typer.Option("--limit", "-n", min=1, help="How many events.")] = 20,
     follow: Annotated[
         bool, typer.Option("--follow", "-f", help="Go on with new ones until interrupted.")
@@ -44,10 +62,13 @@ def stats(folder: options.Project = options.HERE, as_json: options.Json = False)
     tree = compose.settings_of(folder)
     with compose.event_log(tree) as log:
         found = events.counts(log)
+        readers = log.readers()
     size = tree.log_path.stat().st_size if tree.log_path.exists() else 0
     if as_json:
         counted = {count.type: count.events for count in found}
-        console.write_json({"path": str(tree.log_path), "bytes": size, "events": counted})
+        console.write_json(
+            {"path": str(tree.log_path), "bytes": size, "events": counted, "readers": readers}
+        )
         return
     table = console.table("type", "events", "first", "last", numbers=("events",))
     for count in found:
@@ -55,3 +76,110 @@ def stats(folder: options.Project = options.HERE, as_json: options.Json = False)
         table.add_row(count.type, f"{count.events:,}", first, last)
     console.out().print(table)
     console.out().print(f"{tree.log_path}: {size / 2**20:.1f} MiB", soft_wrap=True)
+    for reader, position in readers.items():
+        console.out().print(f"{reader} has read up to {position or 'the start'}", soft_wrap=True)
+
+
+@app.command()
+def export(
+    target: Annotated[Path, typer.Argument(help="File to write; `-` is standard output.")],
+    folder: options.Project = options.HERE,
+    form: Annotated[
+        Literal["jsonl", "parquet"], typer.Option("--format", help="Form of the file.")
+    ] = "jsonl",
+    kind: Kind = "",
+    since: Since = None,
+    until: Until = None,
+) -> None:
+    """Write events to a file for other programs, tensors whole.
+
+    The log is read in chunks, so a long one needs no more memory than a short
+    one. Parquet has one row per event, and its record as JSON.
+    """
+    from coppice import errors
+    from coppice_cli import export as exports
+
+    if form == "parquet" and str(target) == "-":
+        message = "Parquet cannot be written to standard output; name a file"
+        raise errors.EventLogError(message)
+    with compose.event_log(compose.settings_of(folder)) as log, _writing(target):
+        found = exports.chunks(log, _wanted(kind, since, until))
+        if form == "parquet":
+            written = exports.parquet(found, target)
+        else:
+            with _opened(target) as out:
+                written = exports.json_lines(found, out)
+    console.err().print(f"{written:,} events written to {target}", markup=False, soft_wrap=True)
+
+
+@app.command()
+def replay(
+    into: Annotated[
+        Path, typer.Option("--into", metavar="DIR", help="Folder of the other project.")
+    ],
+    folder: options.Project = options.HERE,
+    kind: Kind = "",
+    since: Since = None,
+    until: Until = None,
+) -> None:
+    """Append this project's events to another project's log, in order.
+
+    A monitor with other settings can so be tried on yesterday's traffic. Ids
+    are kept: what is in the other log already is passed over.
+    """
+    from coppice import errors
+    from coppice_cli import export as exports
+
+    source, target = compose.settings_of(folder), compose.settings_of(into)
+    if source.log_path == target.log_path:
+        message = f"{into} is the project that the events come from; name another one"
+        raise errors.EventLogError(message)
+    with compose.event_log(source) as log, compose.event_log(target) as other:
+        copied = exports.copy(exports.chunks(log, _wanted(kind, since, until)), other)
+    console.out().print(f"{copied:,} events replayed into {target.log_path}", soft_wrap=True)
+
+
+@app.command()
+def forget(
+    reader: Annotated[str, typer.Argument(help="Its name; `coppice log stats` shows them.")],
+    folder: options.Project = options.HERE,
+) -> None:
+    """Forget a reader that will not come back, so that retention passes it."""
+    from coppice import errors
+
+    with compose.event_log(compose.settings_of(folder)) as log:
+        known = log.readers()
+        if reader not in known:
+            message = f"no reader is called {reader!r}; known: {', '.join(known) or 'none'}"
+            raise errors.EventLogError(message)
+        log.forget(reader)
+
+
+def _wanted(kind: str, since: datetime | None, until: datetime | None) -> exports.Wanted:
+    from coppice_cli import events, export
+
+    return export.Wanted(
+        kind=events.kind_of(kind) if kind else None,
+        since=float("-inf") if since is None else since.replace(tzinfo=UTC).timestamp(),
+        until=float("inf") if until is None else until.replace(tzinfo=UTC).timestamp(),
+    )
+
+
+@contextlib.contextmanager
+def _writing(target: Path) -> Iterator[None]:
+    from coppice import errors
+
+    try:
+        yield
+    except OSError as cause:
+        message = f"{target} cannot be written: {cause}"
+        raise errors.EnvironmentProblem(message) from cause
+
+
+@contextlib.contextmanager
+def _opened(target: Path) -> Iterator[TextIO]:
+    if str(target) == "-":
+        yield sys.stdout
+        return
+    with target.open("w", encoding="utf-8") as out:
+        yield out
