@@ -56,6 +56,24 @@ def test_an_expression_uses_metrics_and_labels_that_there_are(where: str, expres
     assert unknown == []
 
 
+@pytest.mark.parametrize(
+    ("expression", "found"),
+    [
+        ('rate(coppice_requests{code="200"}[5m])', {"coppice_requests"}),
+        ('sum by (lane) (rate(coppice_requests_total{door="infer"}[5m]))', {"lane"}),
+        ('coppice_verdict{role="champion"} == 1', {"role"}),
+        ("model:coppice_requests:rate5m{door='infer'}", {"door"}),
+        ("topk(3, coppice_drift_ratio) and on (slice) coppice_labels_wanted", {"slice"}),
+        ("histogram_quantile(0.9, sum by (le) (coppice_request_seconds_bucket))", set()),
+        ("coppice_verdict or absent_over_time(coppice_drift_ratio[5m])", set()),
+    ],
+)
+def test_a_wrong_metric_or_label_would_be_found(expression: str, found: set[str]) -> None:
+    uses = promql.uses(expression)
+    labels = {label for use in uses for label in use.labels - KNOWN.get(use.name, use.labels)}
+    assert labels | {use.name for use in uses} - set(KNOWN) == found
+
+
 def test_every_metric_of_trouble_is_watched_by_an_alert() -> None:
     watched = {use.name for _, expression in RULES for use in promql.uses(expression)}
     trouble = {name for name in EXPORTED if name.endswith(("failures_total", "errors_total"))}
