@@ -425,3 +425,18 @@ def test_no_runbook_is_left_without_its_alert() -> None:
     pages = {path.name for path in (house.ROOT / "docs" / "runbooks").glob("*.md")}
     named = {rule["annotations"]["runbook_url"].rpartition("/")[2] for rule in ALERTS}
     assert pages - {"README.md"} == named
+
+
+def test_the_page_on_monitoring_names_every_alert() -> None:
+    page = (house.ROOT / "docs" / "monitoring.md").read_text(encoding="utf-8")
+    assert [name for name in NAMES if name.removeprefix("Coppice") not in page] == []
+
+
+def test_the_index_of_runbooks_names_every_alert_with_its_severity() -> None:
+    index = (house.ROOT / "docs" / "runbooks" / "README.md").read_text(encoding="utf-8")
+    rows = {
+        f"| [{rule['alert']}]({rule['annotations']['runbook_url'].rpartition('/')[2]}) "
+        f"| {rule['labels']['severity']} |"
+        for rule in ALERTS
+    }
+    assert {row for row in rows if row not in index} == set()
