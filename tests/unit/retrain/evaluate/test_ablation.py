@@ -139,3 +139,66 @@ def test_a_network_of_one_number_has_no_parts() -> None:
 def test_the_section_travels_through_json() -> None:
     text = msgspec.json.encode(found())
     assert msgspec.json.decode(text, type=section.Section) == found()
+
+
+def drop(cost: float, low: float) -> ablation.Drop:
+    return ablation.Drop("part", "layer", 1, drop=cost, low=low, high=cost + 0.1, parent=None)
+
+
+def test_idle_is_what_costs_little_and_is_not_shown_to_cost_anything() -> None:
+    assert drop(0.0, -0.1).idle(0.01)
+    assert drop(0.01, -0.1).idle(0.01)
+    assert not drop(0.02, -0.1).idle(0.01)
+    # A small loss that is sure is one.
+    assert not drop(0.005, 0.001).idle(0.01)
+
+
+def test_more_is_allowed_where_the_gates_allow_more() -> None:
+    subject = planted()
+    tree = subject.own.settings
+    kind = tree.gates.model_copy(update={"max_score_drop": 1.0})
+    lenient = tree.model_copy(update={"gates": kind})
+    own = dataclasses.replace(subject.own, settings=lenient)
+    measured = ablation.measure(dataclasses.replace(subject, own=own))
+    assert measured.figures["idle_parts"].value >= found().figures["idle_parts"].value
+    assert "for 100.0 points or less" in measured.sentence
+
+
+def test_a_part_is_taken_out_in_the_way_that_changes_least() -> None:
+    # The dead branch given its own input would double what passes; silenced it changes nothing.
+    assert row("dead")["drop"] == row("dead.0")["drop"] == 0.0
+
+
+def test_a_deep_network_is_tried_in_its_largest_parts_only() -> None:
+    deep = nn.Sequential(*[nn.Linear(30, 30) for _ in range(80)], nn.Linear(30, 2)).eval()
+    subject = dataclasses.replace(
+        subjects.tumours(), models={"parent": deep, "candidate": copy.deepcopy(deep)}
+    )
+    few = subjects.with_inspect(subject, section_gigamacs=1e-6)
+    table = ablation.measure(few).tables[0]
+    layers = [values for values in table.rows if str(values[1]).startswith("layer")]
+    channels = [values for values in table.rows if values[1] == "channels"]
+    assert len(layers) == len(channels) == ablation.MOST_PARTS
+    assert len(ablation.measure(few).charts[0].labels) == ablation.MOST_BARS
+
+
+def test_a_duplicated_block_makes_each_of_the_two_dispensable() -> None:
+    class Twice(nn.Module):
+        """The useful branch, twice over, each at half its strength."""
+
+        def __init__(self, model: Scanner) -> None:
+            super().__init__()
+            self.stem, self.head = model.stem, model.head
+            self.one, self.other = copy.deepcopy(model.useful), copy.deepcopy(model.useful)
+
+        def forward(self, pixels: torch.Tensor) -> torch.Tensor:
+            hidden = self.stem(pixels)
+            hidden = hidden + 0.5 * self.one(hidden) + 0.5 * self.other(hidden)
+            return self.head(hidden.flatten(1))  # type: ignore[no-any-return]
+
+    model = planted().models["candidate"]
+    assert isinstance(model, Scanner)
+    measured = ablation.measure(subjects.with_candidate(planted(), Twice(model)))
+    drops = {str(values[0]): float(values[3] or 0) for values in measured.tables[0].rows}
+    assert drops["one"] == drops["other"]
+    assert drops["one"] < float(row("useful")["drop"] or 0)

@@ -4,6 +4,8 @@ import copy
 
 import numpy as np
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
 from torch import nn
 
 from coppice import labels
@@ -135,3 +137,57 @@ def test_a_model_that_works_in_place_can_be_attacked() -> None:
     model = nn.Sequential(nn.ReLU(inplace=True), subject.models["parent"])
     rows, land = rows_of(subject, 32), land_of(subject, 0.3)
     assert loss(model, attacks.fgsm(model, rows, land)).mean() > loss(model, rows).mean()
+
+
+WEIGHTS = st.lists(st.floats(-3, 3).filter(lambda w: abs(w) > 1e-2), min_size=2, max_size=2)
+
+
+@given(WEIGHTS, st.floats(-5, 5))
+def test_no_attack_beats_the_single_step_on_a_straight_line(
+    weights: list[float], target: float
+) -> None:
+    model = nn.Linear(2, 1, bias=False)
+    with torch.no_grad():
+        model.weight.copy_(torch.tensor([weights]))
+    rows = attacks.Rows(
+        tensors={"x": torch.tensor([[1.0, 2.0]])},
+        targets=torch.tensor([target]),
+        task="regression",
+    )
+    land = {
+        "x": domain.Terrain(
+            kind="table",
+            low=torch.tensor([-9.0, -9.0]),
+            high=torch.tensor([9.0, 9.0]),
+            unit=torch.tensor([0.1, 0.3]),
+            typical=torch.zeros(2),
+        )
+    }
+    error = abs(weights[0] + 2 * weights[1] - target)
+    # Both corners lie as far away as the weights reach, in the direction of the error.
+    reach = 0.1 * abs(weights[0]) + 0.3 * abs(weights[1])
+    assert float(loss(model, attacks.fgsm(model, rows, land))) >= error - 1e-5
+    assert float(loss(model, attacks.pgd(model, rows, land, PLAN))) <= error + reach + 1e-4
+
+
+def test_rows_that_are_wrong_already_stay_wrong() -> None:
+    subject = subjects.tumours()
+    model, rows = subject.models["candidate"], rows_of(subject, 300)
+    wrong = ~right(model, rows)
+    assert wrong.any()
+    assert not right(model, attacks.pgd(model, rows, land_of(subject, 0.2), PLAN))[wrong].any()
+
+
+def test_no_budget_moves_nothing() -> None:
+    subject = subjects.tumours()
+    model, rows = subject.models["parent"], rows_of(subject, 20)
+    moved = attacks.pgd(model, rows, land_of(subject, 0.0), PLAN)
+    assert torch.equal(moved.tensors["values"], rows.tensors["values"])
+
+
+def test_more_steps_find_no_less() -> None:
+    subject = subjects.scans()
+    model, rows, land = subject.models["parent"], rows_of(subject), land_of(subject, 0.08)
+    few = right(model, attacks.pgd(model, rows, land, attacks.Descent(steps=1, seed=0)))
+    many = right(model, attacks.pgd(model, rows, land, attacks.Descent(steps=20, seed=0)))
+    assert many.sum() <= few.sum()

@@ -107,3 +107,32 @@ def test_nothing_is_drawn_unless_asked() -> None:
 def test_the_section_travels_through_json() -> None:
     text = msgspec.json.encode(found())
     assert msgspec.json.decode(text, type=section.Section) == found()
+
+
+def test_on_figures_as_on_rows_the_candidate_comes_without_a_suffix() -> None:
+    figures, table = found().figures, found().tables[0]
+    assert table.rows[-1][:4] == (
+        "candidate",
+        figures["membership_auc"].value,
+        figures["membership_auc"].low,
+        figures["membership_auc"].high,
+    )
+
+
+def test_a_candidate_that_forgets_is_told_so() -> None:
+    subject = overfit()
+    models = dict(subject.models)
+    models["parent"], models["candidate"] = models["candidate"], models["parent"]
+    measured = privacy.measure(dataclasses.replace(subject, models=models))
+    assert measured.figures["membership_auc_rise"].value == pytest.approx(
+        -found().figures["membership_auc_rise"].value
+    )
+    assert "less than of the dense parent" in measured.sentence
+    assert "cannot be told from others" in measured.sentence
+
+
+def test_production_rows_are_no_members() -> None:
+    subject = subjects.scans()
+    production = subject.data.holdout.take(np.arange(200))
+    wider = dataclasses.replace(subject, training=production)
+    assert privacy.measure(wider) == privacy.measure(subject)

@@ -6,8 +6,12 @@ import dataclasses
 import numpy as np
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as arrays
 from torch import nn
 
+from coppice.labels import Floats
 from retrain.evaluate import evaluation, probing
 from retrain.pruning import schedule
 from tests.support import subjects
@@ -123,3 +127,27 @@ def test_columns_that_a_subject_lacks_are_left_out() -> None:
     }
     with probing.held(dataclasses.replace(subject, models=two)) as models:
         assert list(models) == ["parent", "candidate"]
+
+
+def test_rows_of_wide_inputs_are_bounded_by_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    # Scans have 64 numbers a row, so 6,400 numbers are a hundred rows.
+    monkeypatch.setattr(probing, "MOST_NUMBERS", 6400)
+    subject = subjects.scans()
+    assert probing.affordable(subject, subject.data.holdout, passes=1, most=500).rows == 100
+
+
+def test_large_pictures_are_thinned_out() -> None:
+    shown = probing.grey(np.arange(200.0 * 90).reshape(200, 90))
+    # 200 over 64 is 3.1, so every fourth row and column stays.
+    assert (len(shown), len(shown[0])) == (50, 23)
+
+
+@given(arrays.arrays(np.float64, (3, 4), elements=st.floats(-1e6, 1e6)))
+def test_pictures_span_black_to_white_unless_they_are_flat(picture: Floats) -> None:
+    values = [value for line in probing.grey(picture) for value in line]
+    assert min(values) == 0.0
+    assert max(values) == (1.0 if np.ptp(picture) > 0 else 0.0)
+
+
+def test_points_round_to_a_tenth() -> None:
+    assert probing.points(-0.00449) == "-0.4 points"

@@ -191,3 +191,79 @@ def test_the_section_travels_through_json() -> None:
 def test_rows_follow_from_the_arithmetic_that_is_allowed() -> None:
     subject = subjects.with_inspect(subjects.tumours(), section_gigamacs=1e-6, attack_steps=1)
     assert robustness.measure(subject).figures["rows"].value == 64.0
+
+
+def test_without_budgets_only_everyday_damage_is_done() -> None:
+    subject = subjects.with_inspect(
+        subjects.scans(), picture_attacks=(), table_attacks=(), section_gigamacs=0.1
+    )
+    measured = robustness.measure(subject)
+    assert scores("FGSM", measured) == scores("PGD", measured) == []
+    assert [chart.kind for chart in measured.charts] == ["bars"]
+    assert "pgd_drop" not in measured.figures
+
+
+def test_budgets_in_any_order_are_tried_mildest_first() -> None:
+    subject = subjects.with_inspect(
+        subjects.tumours(), table_attacks=(0.3, 0.1), attack_steps=1, section_gigamacs=1e-3
+    )
+    names = [str(row[0]) for row in robustness.measure(subject).tables[0].rows]
+    assert names[1:4:2] == ["FGSM 0.1 deviations", "FGSM 0.3 deviations"]
+
+
+def test_curves_start_at_the_clean_score_and_hold_every_budget() -> None:
+    curve = found().charts[1]
+    assert curve.title == "Score under PGD"
+    levels = [level for level, _ in curve.series["candidate"]]
+    assert levels == [0.0, *BUDGETS]
+    assert [score for _, score in curve.series["candidate"]] == scores("clean") + scores("PGD")
+
+
+def test_bars_show_what_candidate_and_null_control_lose_in_points() -> None:
+    bars, table = found().charts[-1], found().tables[0]
+    assert bars.labels[0] == "noise 0.05 of the range"
+    assert list(bars.series) == ["null control", "candidate"]
+    (row,) = [row for row in table.rows if row[0] == bars.labels[0]]
+    drop = float(row[table.columns.index("candidate's drop")] or 0)
+    assert bars.series["candidate"][0] == (0.0, pytest.approx(100 * drop))
+
+
+def test_the_strongest_attack_stands_among_the_figures() -> None:
+    figures = found().figures
+    assert figures["pgd_score_candidate"].value == scores("PGD")[-1]
+    assert figures["pgd_drop"].value == pytest.approx(
+        figures["pgd_score_parent"].value - figures["pgd_score_candidate"].value
+    )
+
+
+def test_a_loss_is_the_parents_score_less_the_columns_row_by_row() -> None:
+    columns: dict[evaluation.Column, Floats] = {
+        "parent": np.array([1.0, 1.0, 0.0, 1.0]),
+        "null": np.array([1.0, 1.0, 1.0, 1.0]),
+        "candidate": np.array([0.0, 0.0, 1.0, 1.0]),
+    }
+    # Two lost and one gained of four; the null control gained one.
+    assert robustness.cost(columns, "candidate", confidence=0.95, seed=0).drop == 0.25
+    assert robustness.cost(columns, "null", confidence=0.95, seed=0).drop == -0.25
+
+
+def test_a_harmless_candidate_is_rarely_held_to_have_lost_anything() -> None:
+    random = np.random.default_rng(0)
+    rules = evaluation.Rules(task="binary")
+    false_alarms = 0
+    for _ in range(100):
+        under = {
+            robustness.Stress("noise", float(place), "steps"): {
+                "parent": (random.random(200) < 0.9).astype(np.float64),
+                "candidate": (random.random(200) < 0.9).astype(np.float64),
+            }
+            for place in range(10)
+        }
+        false_alarms += robustness.worst(under, rules)[1].low > 0.0  # type: ignore[arg-type]
+    # Two-sided 95% over all ten: at most 2.5 in a hundred, whose 99.9% quantile is 9.
+    assert false_alarms <= 9
+
+
+def test_a_stress_is_named_with_its_level_and_unit() -> None:
+    assert str(robustness.CLEAN) == "clean"
+    assert str(robustness.Stress("blur", 0.5, "pixels")) == "blur 0.5 pixels"
