@@ -278,13 +278,14 @@ def _frame(
 def _sentence(audits: list[Audit], unusable: list[Groups]) -> str:
     worst = max(audits, key=lambda each: each.rise.value)
     gap, before = worst.gap("candidate", "score"), worst.gap("parent", "score")
+    among = f", the most of {len(audits)} sensitive columns" if len(audits) > 1 else ""
     shown = "is" if worst.rise.low > 0 else "is not"
     tail = f" {len(unusable)} more have fewer than two groups to compare." if unusable else ""
     return (
         f"Between the groups of {worst.groups.family} the candidate's mean score differs by "
         f"{gap:.3f}, the dense parent's by {before:.3f}: a change of {worst.rise.value:+.3f} "
-        f"({worst.rise.low:+.3f} to {worst.rise.high:+.3f}), the most of {len(audits)} sensitive "
-        f"columns. That the pruning widens the gap {shown} shown.{tail}"
+        f"({worst.rise.low:+.3f} to {worst.rise.high:+.3f}){among}. That the pruning widens the "
+        f"gap {shown} shown.{tail}"
     )
 
 

@@ -330,13 +330,15 @@ def _sentence(holdout: Board, gaps: dict[Column, Gap]) -> str:
         f"({change[name].low:+.3f} to {change[name].high:+.3f})"
         for column, change in holdout.changes.items()
     ]
-    return f"{', '.join(parts)}. {_overfit_words(gaps['candidate'])}"
+    return f"{', '.join(parts)}. {_overfit_words(gaps)}"
 
 
-def _overfit_words(own: Gap) -> str:
-    if own.gap.low > 0:
+def _overfit_words(gaps: dict[Column, Gap]) -> str:
+    own, parent = gaps["candidate"].gap, gaps["parent"].gap
+    if own.low > 0:
         return (
-            f"It is better in training than on the holdout by {own.gap.value:.3f} "
-            f"({own.gap.low:.3f} to {own.gap.high:.3f}): it has learned some rows by heart."
+            f"It is better in training than on the holdout by {own.value:.3f} ({own.low:.3f} to "
+            f"{own.high:.3f}), the dense parent by {parent.value:.3f}: it has learned some rows by "
+            f"heart."
         )
     return "It is not shown to be better in training than on the holdout."

@@ -84,3 +84,39 @@ def test_a_class_and_an_answer_of_it_are_one_family() -> None:
     rows = split(np.zeros((2, 1)))
     found = conditions.conditions(rows, ("no", "yes"), witness=("null control", np.eye(2)))
     assert {each.family for each in found} == {"class"}
+
+
+def test_many_images_are_looked_at_in_pieces_with_the_same_result() -> None:
+    images = np.random.default_rng(0).normal(size=(600, 6, 7)).astype(np.float32)
+    found = conditions.conditions(split(images), ())
+    above = next(each for each in found if each.words.startswith("mean of x above"))
+    means = images.reshape(600, -1).astype(np.float64).mean(axis=1)
+    assert (above.mask == (means > np.quantile(means, 0.5))).all()
+
+
+def test_a_wide_table_is_told_by_statistics() -> None:
+    wide = np.random.default_rng(0).normal(size=(50, conditions.MOST_COLUMNS + 1))
+    families = {each.family for each in conditions.conditions(split(wide), ())}
+    assert "mean of x" in families
+    assert "x[0]" not in families
+
+
+def test_every_input_of_several_is_looked_at() -> None:
+    rows = project.Split(
+        inputs={"age": np.array([20.0, 60.0, 60.0]), "photo": np.arange(48.0).reshape(3, 4, 4)},
+        targets=np.array([0, 1, 0]),
+    )
+    families = {each.family for each in conditions.conditions(rows, ())}
+    assert {"age", "mean of photo"} <= families
+
+
+def test_yes_and_no_are_values_of_a_column() -> None:
+    rows = split(np.array([[True], [False], [True]]))
+    assert words(conditions.conditions(rows, ())) == ["x is 0", "x is 1"]
+
+
+def test_a_regression_has_no_classes_and_no_witness() -> None:
+    subject = subjects.diabetes()
+    given = np.zeros(subject.data.holdout.rows)
+    found = conditions.conditions(subject.data.holdout, (), witness=("null control", given))
+    assert not any("answers" in each.words for each in found)

@@ -170,3 +170,63 @@ def test_a_section_can_be_repeated_written_and_read() -> None:
     first, second = (fairness.measure(asked(subjects.tumours(), "band")) for _ in "ab")
     assert first == second
     assert msgspec.json.decode(msgspec.json.encode(first), type=section.Section) == first
+
+
+def test_the_sentence_names_the_column_whose_gap_widens_most() -> None:
+    subject = worse_for_large_ones()
+    sizes = subject.data.holdout.slices["size"]
+    bands = np.where(np.arange(len(sizes)) % 2 == 0, "young", "old")
+    both = asked(sorted_by(subject, band=bands, size=sizes), "band", "size")
+    found = fairness.measure(both)
+    assert found.sentence.startswith("Between the groups of size the candidate's mean score")
+    assert "the most of 2 sensitive columns" in found.sentence
+    assert "sensitive columns" not in fairness.measure(subject).sentence
+
+
+def test_a_column_without_two_groups_is_told_beside_the_others() -> None:
+    subject = subjects.tumours()
+    rows = subject.data.holdout.rows
+    only = sorted_by(
+        subject, band=subject.data.holdout.slices["band"], site=np.array(["north"] * rows)
+    )
+    found = fairness.measure(asked(only, "band", "site"))
+    assert found.status == "measured"
+    assert "1 more have fewer than two groups to compare." in found.sentence
+
+
+def test_classes_with_few_rows_in_a_group_are_not_compared() -> None:
+    subject = subjects.tumours()
+    truth = subject.data.holdout.targets
+    # All but nine of the malignant ones are in one group.
+    rare = np.flatnonzero(truth == 0)[:9]
+    bands = np.where(truth == 0, "old", np.where(np.arange(len(truth)) % 2 == 0, "young", "old"))
+    bands[rare] = "young"
+    found = fairness.measure(asked(sorted_by(subject, band=bands), "band"))
+    assert [row[0] for row in found.tables[0].rows] == ["score"]
+
+
+def test_the_null_control_says_what_training_alone_does() -> None:
+    found = fairness.measure(worse_for_large_ones())
+    (score, *_) = found.tables[0].rows
+    title = found.tables[0].columns
+    noise = score[title.index("null control minus dense parent")]
+    change = score[title.index("candidate minus dense parent")]
+    assert abs(float(str(noise))) < 0.02
+    assert float(str(change)) > 0.2
+
+
+def test_every_group_of_the_table_has_all_metrics() -> None:
+    found = fairness.measure(asked(subjects.tumours(), "band"))
+    by_group = found.tables[1]
+    assert by_group.columns == (
+        "group",
+        "rows",
+        "model",
+        "score",
+        "selection_rate (class benign)",
+        "true_positive_rate (class benign)",
+        "false_positive_rate (class benign)",
+    )
+    # Two groups under three models.
+    assert len(by_group.rows) == 6
+    assert sum(int(str(row[1])) for row in by_group.rows[::3]) == 329

@@ -171,3 +171,47 @@ def test_the_less_sure_of_the_two_questions_counts() -> None:
     everywhere = np.ones(60)
     assert search.chance(everywhere, np.arange(60) < 20, seed=0) == 1.0
     assert search.swapped(everywhere[:20], seed=0) == pytest.approx(0.5**20)
+
+
+@pytest.mark.parametrize("rate", [0.5, 0.8])
+def test_a_loss_in_half_of_eighty_rows_is_found_nearly_always(rate: float) -> None:
+    known, changed = scans()
+    harmed = next(each.mask for each in known if each.words == "class is 1")
+    random = np.random.default_rng(3)
+    worlds = 10
+    found = 0
+    for _ in range(worlds):
+        flipped = changed.outcomes * random.choice([-1.0, 1.0], size=900)
+        outcomes = np.where(harmed & (random.random(900) < rate), 1.0, flipped)
+        found += search.find(known, pairs(outcomes), PLAN)[0].shown
+    # 40 rows of the class test; 20 and more of them are lost, of which 8 would do.
+    assert found >= worlds - 1
+
+
+def test_other_halves_may_be_drawn() -> None:
+    known, changed = scans()
+    other = search.Plan(smallest=20, margin=0.01, confidence=0.95, seed=1)
+    first = search.find(known, changed, PLAN)
+    assert first != search.find(known, changed, other)
+    again = search.find(known, changed, PLAN)
+    assert [each.conditions for each in again] == [each.conditions for each in first]
+
+
+def test_the_surest_proposal_comes_first() -> None:
+    known, changed = scans()
+    chances = [each.chance for each in search.find(known, changed, PLAN)]
+    assert chances == sorted(chances)
+    assert all(0.0 < chance <= 1.0 for chance in chances)
+
+
+def test_a_stricter_confidence_needs_more_lost_rows() -> None:
+    # 2^-k * 10 at most alpha: k of log2(10 / 0.01) = 9.97, and of log2(10 / 0.1) = 6.6.
+    assert search.least_losses(0.99) == 10
+    assert search.least_losses(0.9) == 7
+
+
+def test_so_many_lost_rows_are_indeed_what_it_takes() -> None:
+    least = search.least_losses(0.95)
+    tests = 2 * search.TESTED
+    assert search.swapped(np.ones(least), seed=0) * tests <= 0.05
+    assert search.swapped(np.ones(least - 1), seed=0) * tests > 0.05
