@@ -23,5 +23,5 @@ def test_the_quick_run_reports_every_kind_of_window_and_what_a_window_costs(tmp_
     rows = json.loads((tmp_path / "drift.json").read_text())["rows"]
     kinds = " ".join(row["windows are"] for row in rows)
     wanted = ("clean", "0.1 sigma", "0.25 sigma", "0.5 sigma", "blur", "noise", "brightness")
-    assert [kind for kind in (*wanted, "prior", "cost") if kind not in kinds] == []
+    assert [kind for kind in (*wanted, "prior", "labels", "cost") if kind not in kinds] == []
     assert "| windows are |" in (tmp_path / "drift.md").read_text()
