@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import numpy as np
 import pytest
 
 from coppice import errors, records, routing, testing
@@ -368,3 +369,46 @@ def test_measures_are_shown_once_labels_came(world, champion):
     world.settle(monitor)
     found = monitor.status().versions[0].measures["all"]
     assert (found.rows, set(found.figures)) == (50, {"f1_macro", "log_loss", "calibration_error"})
+
+
+def test_a_decay_that_sits_in_one_slice_is_told_with_what_each_version_lost_there(world, champion):
+    pruned = world.version(1.0, 1.0, 0.0, 0.0, parent=champion)
+    world.rollout(pruned)
+    monitor = world.monitor()
+    for _ in range(5):
+        world.spread = np.array([1.0, 1.0, 0.001, 0.001])
+        world.serve(20, pruned, slices={"light": "good"})
+        world.spread = np.array([1.0, 1.0, 5.0, 5.0])
+        world.serve(20, pruned, slices={"light": "low"})
+    world.settle(monitor)
+    last = world.verdicts("champion")[-1]
+    assert (last.kind, last.cause) == ("decay", "pruning")
+    # Of the last 100 rows, low, good, low, good, low make 60.
+    assert "It sits in slice light=low (60% of the rows): there the champion lost" in last.reason
+    assert last.reason.endswith("its dense parent lost nothing.")
+
+
+def test_a_gap_to_the_parent_that_was_accepted_is_not_blamed_on_the_pruning(world, champion):
+    # Accepted at 75%, as its parent at 97%: it drops no further than the world makes it.
+    pruned = world.version(1.0, 1.0, 0.0, 0.0, parent=champion, accepted=0.75)
+    world.rollout(pruned)
+    monitor = world.monitor()
+    world.serve(400, pruned)
+    world.truth = -world.truth
+    world.serve(200, pruned)
+    world.settle(monitor)
+    last = world.verdicts("champion")[-1]
+    assert (last.kind, last.cause) == ("decay", "world")
+
+
+def test_a_harmful_candidate_is_found_where_no_request_is_mirrored(tmp_path):
+    world = worlds.World(tmp_path, evidence={"mode": "natural"}, rollout={"mirror": 1e-9})
+    champion = world.version(*worlds.FAITHFUL)
+    candidate = world.version(1.0, 0.0, 0.0, 0.0)
+    world.rollout(champion, candidate=candidate)
+    for _ in range(10):
+        world.serve(20, champion, propensity=0.5)
+        world.serve(20, candidate, lane="canary", propensity=0.5)
+    world.settle(world.monitor())
+    last = world.verdicts("candidate")[-1]
+    assert (last.kind, last.counts["labels"]) == ("rollback", 200)
