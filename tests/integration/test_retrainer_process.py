@@ -28,6 +28,9 @@ module = "{digits.MODULE}"
 [train]
 epochs = {{epochs}}
 
+[inspect]
+sections = []
+
 [retrain]
 min_labels = 20
 poll_seconds = 0.05
