@@ -12,6 +12,7 @@ Artificial Intelligence Research 70 (2021), 1373-1411.
 from __future__ import annotations
 
 import importlib.util
+import warnings
 
 import numpy as np
 
@@ -50,11 +51,14 @@ def find(targets: rows.Index, probabilities: Floats) -> rows.Index:
     if len(present) < 2:
         return np.empty(0, np.int64)
     among = probabilities[:, present].astype(np.float64) + 1e-9
-    found = issues.find_label_issues(
-        compact,
-        among / among.sum(axis=1, keepdims=True),
-        filter_by="prune_by_noise_rate",
-        return_indices_ranked_by="self_confidence",
-        n_jobs=1,
-    )
+    with warnings.catch_warnings():
+        # That a class has few rows is told by the section on data.
+        warnings.filterwarnings("ignore", message="May not flag all label issues")
+        found = issues.find_label_issues(
+            compact,
+            among / among.sum(axis=1, keepdims=True),
+            filter_by="prune_by_noise_rate",
+            return_indices_ranked_by="self_confidence",
+            n_jobs=1,
+        )
     return np.asarray(found, dtype=np.int64)

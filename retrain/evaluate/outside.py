@@ -10,6 +10,7 @@ the network itself can be trained anew without each part of the rows in turn (`t
 from __future__ import annotations
 
 import dataclasses
+import warnings
 from collections.abc import Callable
 from typing import Any, Literal, TypeAlias
 
@@ -139,10 +140,19 @@ def _validated(
         if not outside.any():
             continue
         model = _classifier(values.shape[1], int(inside.sum()), seed)
-        model.fit(values[inside], targets[inside])
+        _fit(model, values[inside], targets[inside])
         whole[np.ix_(outside, model.classes_)] = model.predict_proba(values[outside])
     accuracy = float((whole.argmax(axis=1) == targets).mean())
     return Outside(chosen=chosen, probabilities=whole, basis=basis, accuracy=accuracy)
+
+
+def _fit(model: Any, values: rows.Matrix, targets: rows.Index) -> None:
+    from sklearn import exceptions
+
+    with warnings.catch_warnings():
+        # A classifier that has nearly settled judges as well; its accuracy is measured anyway.
+        warnings.simplefilter("ignore", exceptions.ConvergenceWarning)
+        model.fit(values, targets)
 
 
 def _folds(targets: rows.Index, count: int, seed: int) -> rows.Index:

@@ -24,6 +24,14 @@ def test_classes_that_no_row_has_are_left_out() -> None:
     assert label_issues.find(given, sure).tolist() == []
 
 
+def test_a_class_with_a_handful_of_rows_raises_no_alarm() -> None:
+    sure = np.repeat([[0.9, 0.1], [0.1, 0.9]], [20, 3], axis=0)
+    given = np.repeat([0, 1], [20, 3])
+    given[4] = 1
+    # Warnings are errors here, and cleanlab warns of classes below its least number of rows.
+    assert label_issues.find(given, sure).tolist() == [4]
+
+
 def test_one_class_alone_has_nothing_to_be_confused_with() -> None:
     assert label_issues.find(np.zeros(3, np.int64), np.ones((3, 2))).tolist() == []
 

@@ -79,3 +79,14 @@ def test_the_network_itself_is_asked_about_rows_that_it_was_not_trained_on() -> 
     # Twenty epochs on 150 scans: far above the tenth of chance, below what the whole would give.
     assert 0.75 < found.accuracy < 1.0
     assert found.probabilities.sum(axis=1) == pytest.approx(np.ones(300))
+
+
+def test_a_classifier_that_has_not_quite_settled_is_used_all_the_same(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    # With so weak a penalty it would need far more than 500 steps; warnings are errors here.
+    monkeypatch.setattr(outside, "STRENGTH", 1e9)
+    noise = np.random.default_rng(0).normal(size=(200, 60)) * np.logspace(0, 6, 60)
+    targets = np.random.default_rng(1).integers(0, 10, 200)
+    found = answers(project.Split(inputs={"x": noise}, targets=targets))
+    assert found.accuracy < 0.3
