@@ -31,6 +31,15 @@ class Look(NamedTuple):
     finds: Mapping[str, float]
 
 
+class Told(NamedTuple):
+    """An alert at a time, with all its labels and every word that it says."""
+
+    at: str
+    alert: str
+    labels: Mapping[str, str]
+    annotations: Mapping[str, str]
+
+
 def firing(alert: str) -> str:
     """Query whether an alert fires."""
     return f'ALERTS{{alertname="{alert}",alertstate="firing"}}'
@@ -51,6 +60,21 @@ def groups() -> list[dict[str, Any]]:
 def rules(kind: str) -> list[dict[str, Any]]:
     """Return every rule of a kind, `alert` or `record`."""
     return [rule for group in groups() for rule in group["rules"] if kind in rule]
+
+
+def hear(folder: Path, series: Mapping[str, str], told: Told) -> None:
+    """Run all rules over series of one sample a minute, and compare what one alert says."""
+    expected = {"exp_labels": dict(told.labels), "exp_annotations": dict(told.annotations)}
+    test = {
+        "interval": "1m",
+        "input_series": [{"series": name, "values": values} for name, values in series.items()],
+        "alert_rule_test": [
+            {"eval_time": told.at, "alertname": told.alert, "exp_alerts": [expected]}
+        ],
+    }
+    path = folder / "test.yaml"
+    path.write_text(json.dumps({"rule_files": [str(each) for each in FILES], "tests": [test]}))
+    run("test", "rules", path)
 
 
 def files_for(alert: str) -> list[Path]:

@@ -336,6 +336,25 @@ def test_each_reader_of_the_log_tells_what_it_cannot_read(tmp_path, counter: str
 
 
 @promtool.needs_promtool
+def test_an_alert_says_whom_it_is_about_and_how_much_of_it_there_is(tmp_path) -> None:
+    told = promtool.Told(
+        "15m",
+        "CoppicePredictionsUnstored",
+        {"model": "m", "severity": "page"},
+        {
+            "summary": "m: answers leave no event",
+            # From nought to five at the eleventh minute; the window of ten minutes holds all of it.
+            "description": "5 predictions of the last 10 minutes were answered though the log is "
+            "full. Clients are served, but the answers are missing from every figure, and labels "
+            "are refused.",
+            "runbook_url": "docs/runbooks/predictions-unstored.md",
+        },
+    )
+    series = {'coppice_predictions_unstored_total{model="m"}': "0x10 5x10"}
+    promtool.hear(tmp_path, series, told)
+
+
+@promtool.needs_promtool
 def test_an_error_that_is_over_wakes_nobody(tmp_path) -> None:
     # Everything fails for half an hour; an hour later the hour still shows it, five minutes do not.
     series = {REQUESTS % 200: "0x30 0+80x60", REQUESTS % 503: "0+20x30 600x60"}
