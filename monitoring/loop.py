@@ -213,11 +213,13 @@ class Monitor:
         labelled = {version: window.labelled for version, window in self._state.recent.items()}
         if labelled != self._labelled and (idle or self._is_due("quality", MEASURE_SECONDS)):
             task = self._settings.project.task
-            self._labelled = labelled
             self._quality = {
                 version: quality.by_slice(window, task)
+                if labelled[version] != self._labelled.get(version)
+                else self._quality[version]
                 for version, window in self._state.recent.items()
             }
+            self._labelled = labelled
         return self._quality
 
     def _find_champion(self) -> None:
