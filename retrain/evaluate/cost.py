@@ -268,7 +268,7 @@ def sentences(found: Costs, *, price: float, spent: float) -> Iterator[str]:
             yield f"One prediction takes {_milli(candidate.seconds)}, {single.gain:.2f} times less."
         else:
             yield f"One prediction takes {_milli(candidate.seconds)}, not shown to be less."
-    if parent.parameters and candidate.parameters:
+    if parent.parameters and candidate.parameters and candidate.parameters < parent.parameters:
         yield f"It has {parent.parameters / candidate.parameters:.1f} times fewer parameters."
     after = payback(spent, single)
     if after is not None:

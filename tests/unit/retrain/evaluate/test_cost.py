@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 from typing import Any
 
@@ -149,9 +150,13 @@ def test_a_manager_reads_what_is_saved() -> None:
 
 
 def test_a_manager_reads_that_nothing_is_saved() -> None:
-    found: cost.Costs = {"candidate": cost.Cost(seconds=0.001, single=timed(0.001, 0.001))}
+    same = cost.Cost(parameters=4000, seconds=0.001)
+    found: cost.Costs = {
+        "parent": same,
+        "candidate": dataclasses.replace(same, single=timed(0.001, 0.001), joules=0.002),
+    }
     said = list(cost.sentences(found, price=0.0, spent=60.0))
-    assert said[0] == "One prediction takes 1 ms, not shown to be less."
+    assert said == ["One prediction takes 1 ms, not shown to be less."]
 
 
 def test_frozen_parameters_are_counted_too() -> None:
