@@ -211,7 +211,7 @@ def _by_trial(
     rules = trials.Rules(evidence.Margins(), True, "key", 1.0, 0.01, pending_limit=1000)
     scoring = answers.Scoring("multiclass", tuple("0123456789"), 1.0)
     trial = trials.Trial.start(pair, rules, since=0.0)
-    verdicts = []
+    verdicts: list[str] = []
     for number, row in enumerate(rows.tolist(), start=1):
         one, other = (float(found.dense[row]),), (float(candidate[row]),)
         truth = (float(found.truth[row]),)
@@ -228,10 +228,13 @@ def _by_counts(
 ) -> list[str]:
     right = (found.dense == found.truth).astype(int) - (candidate == found.truth)
     shown = right[rows].reshape(-1, EVERY)
-    counts = [(shown == outcome).sum(axis=1).cumsum().astype(float) for outcome in (1, -1, 0)]
-    seen = Seen(*(count[None] for count in (*counts, 0.0 * counts[0])), paired=True, stride=1)
+    harm, gain, tie = (
+        (shown == outcome).sum(axis=1).cumsum().astype(float)[None] for outcome in (1, -1, 0)
+    )
+    seen = Seen(harm, gain, right=tie, wrong=0.0 * tie, paired=True, stride=1)
     back, ahead = contestants.betting(seen)[0], contestants.promoting(seen)[0]
-    return np.where(back, "rollback", np.where(ahead, "promote", "undecided")).tolist()
+    verdicts = np.where(back, "rollback", np.where(ahead, "promote", "undecided"))
+    return [str(kind) for kind in verdicts]
 
 
 def targets(figures: list[Figures], differing: int) -> list[report.Target]:

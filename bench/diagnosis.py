@@ -26,7 +26,7 @@ from torch import nn
 from coppice.project import Split
 from monitoring import diagnosis, performance, slice_loss
 
-Pixels: TypeAlias = npt.NDArray[np.float32]
+Pixels: TypeAlias = npt.NDArray[Any]
 Score: TypeAlias = npt.NDArray[np.floating[Any]]
 
 SEEDS, STREAMS = 5, 6
