@@ -113,6 +113,28 @@ def test_the_doctor_verifies_what_was_made(folder: Path, refused: Done) -> None:
     assert registry["text"] == "3 versions, every digest checked"
 
 
+def test_a_pipeline_stops_at_the_refused_version_and_learns_what_would_pass(
+    folder: Path, refused: Done
+) -> None:
+    assert "the nearest recipe of this parent that passed: amount 0.5 by taylor" in refused.stderr
+    tree = settings.load(folder)
+    version = BentoRegistry(tree.registry_path).tags(tree.project.name)[0]
+    done = _coppice("gate", "-C", folder, version, "--format", "github")
+    assert done.returncode == 4, done.stderr
+    assert done.stdout.startswith("::error title=my-model%3A")
+
+
+def test_a_refused_version_has_a_page_that_says_so(folder: Path, refused: Done) -> None:
+    assert refused.returncode == 4
+    tree = settings.load(folder)
+    version = BentoRegistry(tree.registry_path).tags(tree.project.name)[0]
+    done = _coppice("report", "-C", folder, version.partition(":")[2][:8])
+    assert done.returncode == 0, done.stderr
+    page = Path(done.stdout.strip().removeprefix("wrote ")).read_text(encoding="utf-8")
+    assert "This version must not be rolled out" in page
+    assert "How good the answers are" in page
+
+
 def test_an_edited_artifact_is_found_by_the_doctor(folder: Path, refused: Done) -> None:
     assert refused.returncode == 4
     tree = settings.load(folder)
