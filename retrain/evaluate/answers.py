@@ -64,5 +64,5 @@ def _served(path: Path, split: project.Split) -> Floats:
         ]
         for at in range(0, split.rows, step)
     ]
-    found = np.concatenate(parts)
-    return np.asarray(found[:, 0] if found.shape[1:] == (1,) else found)
+    found = np.concatenate(parts).astype(np.float64)
+    return found[:, 0] if found.shape[1:] == (1,) else found

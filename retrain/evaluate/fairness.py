@@ -163,7 +163,7 @@ def audit(
         column: labels.scores(given, truth, task=rules.task, scale=rules.scale)
         for column, given in asked.items()
     }
-    rates = {column: _score(groups, scores[column]) for column in asked}
+    rates: dict[Column, Rates] = {column: _score(groups, scores[column]) for column in asked}
     if rules.task == "regression":
         answered = {column: _answers(groups, given) for column, given in asked.items()}
         rates = {column: rates[column] | answered[column] for column in asked}
@@ -218,7 +218,7 @@ def _add_rates(
     pruning widens most; it is the same for all models, so that they can be compared.
     """
     every = range(1, 2) if len(classes) == 2 else range(len(classes))
-    frames = {
+    frames: dict[int, dict[Column, Rates]] = {
         index: {
             column: _frame(RATES, groups, truth == index, given.argmax(axis=1) == index)
             for column, given in asked.items()

@@ -115,7 +115,8 @@ def look(
 ) -> Searched:
     """Search the holdout for the subsets that lose most from one model to another."""
     rules, holdout = subject.rules, subject.data.holdout
-    witness = next(column for column in _TRAINED if column not in {before, after})
+    others: list[evaluation.Column] = [name for name in _TRAINED if name not in {before, after}]
+    witness = others[0]
     known = conditions.conditions(
         holdout, rules.classes, witness=(answers.NAMES[witness], asked[witness])
     )

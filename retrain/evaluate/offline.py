@@ -91,7 +91,7 @@ def board(
         column: {name: float(figure(given, truth, once)[0]) for name, figure in figures.items()}
         for column, given in asked.items()
     }
-    values = {
+    values: Changes = {
         column: {
             name: intervals.percentile(value, drawn[column][name], confidence=rules.confidence)
             for name, value in plain[column].items()
