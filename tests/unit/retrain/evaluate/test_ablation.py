@@ -40,8 +40,9 @@ def planted() -> section.Subject:
     train.fit(model, subject.data.train, plan)
     dead = copy.deepcopy(model)
     assert isinstance(dead, Scanner)
-    nn.init.zeros_(dead.dead[0].weight)
-    nn.init.constant_(dead.dead[0].bias, -1.0)
+    weight, bias = dead.dead.parameters()
+    nn.init.zeros_(weight)
+    nn.init.constant_(bias, -1.0)
     return dataclasses.replace(subject, models={"parent": model, "null": model, "candidate": dead})
 
 

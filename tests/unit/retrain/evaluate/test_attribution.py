@@ -12,7 +12,7 @@ from torch import nn
 
 from coppice import project
 from retrain.evaluate import attribution, evaluation, section
-from tests.support import networks, subjects
+from tests.support import digits, networks, subjects
 
 
 @functools.cache
@@ -39,7 +39,7 @@ def test_the_candidate_agrees_less_than_the_null_control_and_both_more_than_chan
 def test_an_untrained_candidate_agrees_far_less() -> None:
     subject = subjects.scans()
     torch.manual_seed(3)
-    stranger = subjects.digits.build_model()
+    stranger = digits.build_model()
     figures = attribution.measure(subjects.with_candidate(subject, stranger)).figures
     assert figures["agreement"].value < found().figures["agreement"].value - 0.2
 

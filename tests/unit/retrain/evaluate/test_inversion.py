@@ -4,9 +4,10 @@ import functools
 
 import numpy as np
 import pytest
+from torch import nn
 
 from retrain import network, train
-from retrain.evaluate import inversion, privacy
+from retrain.evaluate import evaluation, inversion, privacy
 from tests.support import digits, subjects
 
 
@@ -14,7 +15,10 @@ from tests.support import digits, subjects
 def drawings() -> inversion.Drawings:
     subject = subjects.scans()
     untrained = network.build(digits.build_model, seed=1).eval()
-    models = {"parent": subject.models["parent"], "candidate": untrained}
+    models: dict[evaluation.Column, nn.Module] = {
+        "parent": subject.models["parent"],
+        "candidate": untrained,
+    }
     found = inversion.draw_all(subject, models)
     assert found is not None
     return found

@@ -6,9 +6,10 @@ import functools
 import msgspec
 import numpy as np
 import pytest
+from torch import nn
 
 from retrain import network, train
-from retrain.evaluate import privacy, section
+from retrain.evaluate import evaluation, privacy, section
 from tests.support import digits, subjects
 
 
@@ -28,7 +29,11 @@ def overfit() -> section.Subject:
     careful = network.build(digits.build_model, seed=0)
     train.fit(careful, noisy, dataclasses.replace(often, epochs=3, weight_decay=1.0))
     data = dataclasses.replace(whole.data, train=noisy)
-    models = {"parent": careful, "null": careful, "candidate": leaky}
+    models: dict[evaluation.Column, nn.Module] = {
+        "parent": careful,
+        "null": careful,
+        "candidate": leaky,
+    }
     return dataclasses.replace(whole, data=data, training=noisy, models=models)
 
 

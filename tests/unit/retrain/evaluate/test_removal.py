@@ -74,8 +74,8 @@ def test_weights_that_attention_reads_itself_are_not_listed_as_a_layer() -> None
 def test_a_branch_without_its_block_is_the_plain_way() -> None:
     model, tensors = networks.Residual().eval(), example()
     silent = copy.deepcopy(model)
-    nn.init.zeros_(silent.first[1].weight)
-    nn.init.zeros_(silent.first[1].bias)
+    for parameter in silent.first[1].parameters():
+        nn.init.zeros_(parameter)
     with removal.without(model, "first", "zeros"):
         assert torch.equal(answer(model, tensors), answer(silent, tensors))
 
@@ -113,7 +113,7 @@ def test_finding_parts_leaves_no_hooks() -> None:
 def test_quarters_hold_every_channel_once_weakest_first() -> None:
     model = networks.Residual().eval()
     with torch.no_grad():
-        model.second[0].weight[3:11] *= 0.01
+        next(model.second.parameters())[3:11] *= 0.01
         model.short.weight[3:11] *= 0.01
         model.head.weight[:, 3:11] *= 0.01
     tensors = example(8)

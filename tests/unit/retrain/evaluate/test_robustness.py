@@ -225,7 +225,7 @@ def test_bars_show_what_candidate_and_null_control_lose_in_points() -> None:
     assert list(bars.series) == ["null control", "candidate"]
     (row,) = [row for row in table.rows if row[0] == bars.labels[0]]
     drop = float(row[table.columns.index("candidate's drop")] or 0)
-    assert bars.series["candidate"][0] == (0.0, pytest.approx(100 * drop))
+    assert bars.series["candidate"][0] == pytest.approx((0.0, 100 * drop))
 
 
 def test_the_strongest_attack_stands_among_the_figures() -> None:
