@@ -14,7 +14,7 @@ import numpy as np
 
 from coppice import errors, records, settings
 from coppice.eventlog import base as eventlog_base
-from monitoring import diagnosis, performance, slice_loss, status, verdict, windows
+from monitoring import bets, diagnosis, performance, slice_loss, status, verdict, windows
 from monitoring import state as states
 from monitoring.replay import Replay
 from monitoring.versions import Versions
@@ -127,9 +127,13 @@ class Judge:
     ) -> diagnosis.Diagnosis:
         parent = self._versions.manifest(reign.version).parent
         tags: dict[records.Cause, str | None] = {"pruning": parent, "release": route.previous}
-        compared = {cause: tag for cause, tag in tags.items() if tag is not None}
+        compared: dict[records.Cause, str] = {
+            cause: tag for cause, tag in tags.items() if tag is not None
+        }
         replayed = self._replay.run(window.recent(), list(compared.values()))
-        others = {cause: replayed.others[tag] for cause, tag in compared.items()}
+        others: dict[records.Cause, bets.Floats] = {
+            cause: replayed.others[tag] for cause, tag in compared.items()
+        }
         chosen = self._settings.decay
         if len(replayed.champion) < chosen.min_labels <= len(replayed.champion) + replayed.missing:
             return diagnosis.Diagnosis(
@@ -139,12 +143,15 @@ class Judge:
             )
         mean = float(np.mean(replayed.champion)) if len(replayed.champion) else 0.0
         accepted = reign.cusum.accepted
+        usual: dict[records.Cause, float] = {
+            cause: self._accepted(tag) - accepted for cause, tag in compared.items()
+        }
         found = diagnosis.diagnose(
             replayed.champion,
             others.get("pruning"),
             others.get("release"),
             decay=accepted - mean,
-            usual={cause: self._accepted(tag) - accepted for cause, tag in compared.items()},
+            usual=usual,
             rules=diagnosis.Rules(alpha=chosen.alpha, min_labels=chosen.min_labels),
         )
         loss = slice_loss.worst(replayed.champion, others, replayed.slices, accepted=accepted)

@@ -98,10 +98,12 @@ def measure(subject: section.Subject) -> section.Section:
     with probing.held(subject) as models:
         rows = subject.data.validation
         example = network.to_tensors(rows.take(np.arange(min(_TRACED_ROWS, rows.rows))).inputs)
-        plans = {column: _Plan(models[column], example) for column in columns}
+        plans: dict[evaluation.Column, _Plan] = {
+            column: _Plan(models[column], example) for column in columns
+        }
         passes = sum(plan.passes for plan in plans.values())
         split = probing.affordable(subject, rows, passes=passes, most=MOST_ROWS)
-        found = {
+        found: dict[evaluation.Column, dict[str, Floats]] = {
             column: dict(plan.outcomes(split, subject.rules)) for column, plan in plans.items()
         }
     if not found["candidate"]:

@@ -57,7 +57,9 @@ def measure(subject: section.Subject) -> section.Section:
     baseline = _baseline(subject.training)
     with probing.held(subject) as models:
         few = probing.sample(holdout, RANK_ROWS, seed=subject.rules.seed)
-        counted = {column: complexity.measure(model, few) for column, model in models.items()}
+        counted: dict[evaluation.Column, complexity.Complexity] = {
+            column: complexity.measure(model, few) for column, model in models.items()
+        }
         # Each step and the plain gradient once, with gradients, for every model.
         passes = len(models) * (saliency.STEPS + 1) * probing.BACKWARD
         split = probing.affordable(subject, holdout, passes=passes, most=MOST_ROWS)
@@ -81,11 +83,13 @@ def _explain(
     rules: evaluation.Rules,
 ) -> dict[str, Maps]:
     asked = saliency.question(models["parent"], split, rules.task)
-    whole = {
+    whole: Maps = {
         column: saliency.integrated_gradients(model, asked, baseline)
         for column, model in models.items()
     }
-    plain = {column: saliency.input_gradients(model, asked) for column, model in models.items()}
+    plain: Maps = {
+        column: saliency.input_gradients(model, asked) for column, model in models.items()
+    }
     return dict(zip(METHODS, (whole, plain), strict=True))
 
 

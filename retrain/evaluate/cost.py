@@ -101,9 +101,11 @@ def costs(
         Its `monotonic` times the graphs.
     """
     split = subject.data.holdout
-    found = {name: _network(model, split) for name, model in subject.models.items()}
+    found: Costs = {name: _network(model, split) for name, model in subject.models.items()}
     one = split.take(np.arange(1)).inputs
-    sessions = {name: runtime.Session(Path(path)) for name, path in subject.graphs.items()}
+    sessions: dict[evaluation.Column, runtime.Session] = {
+        name: runtime.Session(Path(path)) for name, path in subject.graphs.items()
+    }
     for name, session in sessions.items():
         found[name] = dataclasses.replace(
             found.get(name, Cost()),

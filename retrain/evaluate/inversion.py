@@ -58,10 +58,10 @@ def draw_all(
     if subject.training.inputs[name].ndim != 4:
         return None
     mean = torch.from_numpy(subject.training.inputs[name].mean(axis=0, dtype=np.float32))
-    pictures = {
+    pictures: dict[evaluation.Column, Floats] = {
         column: draw(model, mean, land[name], len(classes)) for column, model in models.items()
     }
-    found = {
+    found: dict[evaluation.Column, Floats] = {
         column: resemblance(drawn, subject.training, name) for column, drawn in pictures.items()
     }
     return Drawings(pictures, found, classes[:MOST_CLASSES])
@@ -69,7 +69,9 @@ def draw_all(
 
 def beside(found: section.Section, drawings: Drawings) -> section.Section:
     """Return the section with the drawings in it."""
-    means = {column: float(values.mean()) for column, values in drawings.resemblances.items()}
+    means: dict[evaluation.Column, float] = {
+        column: float(values.mean()) for column, values in drawings.resemblances.items()
+    }
     figures = {
         f"inversion_resemblance_{column}": section.Figure(value=mean, better="lower")
         for column, mean in means.items()

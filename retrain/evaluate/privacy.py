@@ -39,7 +39,7 @@ def measure(subject: section.Subject) -> section.Section:
     members = probing.sample(subject.data.train, rows, seed=seed)
     others = probing.sample(subject.data.holdout, rows, seed=seed)
     with probing.held(subject) as models:
-        attack = {
+        attack: Attack = {
             column: membership.Scores(
                 _scores(model, members, subject.rules), _scores(model, others, subject.rules)
             )

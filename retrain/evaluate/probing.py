@@ -45,7 +45,9 @@ def held(subject: section.Subject) -> Iterator[dict[evaluation.Column, nn.Module
 
     Afterwards each module is in the mode that it was in.
     """
-    models = {name: subject.models[name] for name in COLUMNS if name in subject.models}
+    models: dict[evaluation.Column, nn.Module] = {
+        name: subject.models[name] for name in COLUMNS if name in subject.models
+    }
     modes = [(part, part.training) for model in models.values() for part in model.modules()]
     threads = network.on_cores(subject.own.settings.train.threads)
     with threads, network.seeded(subject.rules.seed):

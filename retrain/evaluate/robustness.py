@@ -59,12 +59,16 @@ def measure(subject: section.Subject) -> section.Section:
     with probing.held(subject) as models:
         passes = len(models) * _passes(rules, land)
         split = probing.affordable(subject, subject.data.holdout, passes=passes, most=MOST_ROWS)
-        columns = {name: _all(model, split, land, subject) for name, model in models.items()}
-    found: dict[Stress, Scores] = {
-        stress: {name: column[stress] for name, column in columns.items()}
-        for stress in columns["candidate"]
-    }
+        columns: dict[evaluation.Column, dict[Stress, Floats]] = {
+            name: _all(model, split, land, subject) for name, model in models.items()
+        }
+    found = {stress: _at(stress, columns) for stress in columns["candidate"]}
     return _section(found, split.rows, subject.rules)
+
+
+def _at(stress: Stress, columns: Mapping[evaluation.Column, Mapping[Stress, Floats]]) -> Scores:
+    scores: Scores = {name: column[stress] for name, column in columns.items()}
+    return scores
 
 
 def _passes(rules: settings.InspectSettings, land: domain.Domain) -> float:
@@ -246,8 +250,8 @@ def _strongest(
 
 
 def _table(found: Mapping[Stress, Scores], rules: evaluation.Rules) -> section.Table:
-    columns = tuple(found[CLEAN])
-    others = tuple(column for column in columns if column == "null")
+    columns: tuple[evaluation.Column, ...] = tuple(found[CLEAN])
+    others: tuple[evaluation.Column, ...] = tuple(column for column in columns if column == "null")
     return section.Table(
         title="Mean score by what is done to the holdout, and what is lost against the parent",
         columns=(
