@@ -7,6 +7,7 @@ GET /v1/verdict        ?model= : about the candidate; 200 always, no data is `un
 GET /v1/state          ?model= : everything that the last turn saw
 GET /v1/labels/wanted  ?model=&limit= : requests to label, the most decisive first
 GET /reports/NAME      a drift report, as HTML; the names are in `/v1/state`
+GET /reports/newest    the one that was written last: where the drift alarm points
 ====================== ========================================================================
 
 The pages only read the last turn's `Status`, which is replaced as a whole, so that a long turn
@@ -30,6 +31,7 @@ from starlette import applications, requests, responses, routing
 from coppice import clock, errors, records, settings
 from monitoring import status, wanted
 
+NEWEST = "newest"
 DEFAULT_LIMIT = 100
 START_SECONDS = 10.0
 
@@ -115,7 +117,11 @@ def app(source: Source, model: str, time: clock.Clock) -> applications.Starlette
         return _json({"model": asked, "wanted": rows})
 
     async def report(request: requests.Request) -> responses.Response:
-        found = source.report(request.path_params["name"])
+        name = request.path_params["name"]
+        seen = source.status()
+        if name == NEWEST and seen is not None and seen.reports:
+            name = seen.reports[0]
+        found = source.report(name)
         if found is None:
             return _json({"error": "there is no such report; `/v1/state` names them"}, 404)
         return responses.FileResponse(found, media_type="text/html")

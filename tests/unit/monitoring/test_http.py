@@ -226,6 +226,19 @@ def test_an_address_of_another_machine_is_reported(pages, port):
         pass
 
 
+def test_the_alarm_points_at_the_report_that_was_written_last(shown, client, tmp_path):
+    page = tmp_path / "drift-b.html"
+    page.write_text("<html>newest drift</html>")
+    shown.reports["drift-b.html"] = page
+    shown.seen = msgspec.structs.replace(EMPTY, reports=("drift-b.html", "drift-a.html"))
+    assert client.get("/reports/newest").text == "<html>newest drift</html>"
+
+
+def test_without_a_report_there_is_no_newest_one(shown, client):
+    shown.seen = EMPTY
+    assert client.get("/reports/newest").status_code == 404
+
+
 def test_a_report_is_served_as_html(shown, client, tmp_path):
     page = tmp_path / "drift-a.html"
     page.write_text("<html>drift</html>")
