@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import json
 import os
 import subprocess
@@ -133,8 +134,10 @@ def serve(scene: Scene, count: int, *, shift: float, truth: tuple[str, str]) -> 
 @pytest.fixture(scope="module")
 def healthy(scene: Scene) -> Scene:
     serve(scene, 80, shift=0.0, truth=("no", "yes"))
-    verdict = 'coppice_verdict{scope="champion",kind="healthy"}'
-    serving.wait_until(lambda: bool(scene.prometheus.query(verdict)), scene.loop.output.read_text)
+    # The measures of the task come in a later turn than the verdict.
+    for shown in ('coppice_verdict{scope="champion",kind="healthy"}', "coppice_quality"):
+        answered = functools.partial(scene.prometheus.query, shown)
+        serving.wait_until(answered, scene.loop.output.read_text)
     return scene
 
 
