@@ -14,7 +14,6 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import msgspec
-import prometheus_client
 import structlog
 
 from coppice import (
@@ -190,10 +189,7 @@ def main(tree: settings.Settings) -> None:
     telemetry.configure("deploy")
     stop = signals.stop_requested()
     recorder = Recorder(tree.project.name)
-    if tree.rollout.metrics_port:
-        prometheus_client.start_http_server(
-            tree.rollout.metrics_port, "127.0.0.1", recorder.registry
-        )
+    recorder.serve(tree.rollout.metrics_port)
     log = eventlog.open_log(tree)
     try:
         Controller(

@@ -6,13 +6,13 @@ from typing import get_args, get_type_hints
 
 import prometheus_client
 
-from coppice import records, routing
+from coppice import metrics, records, routing
 
 STAGES: tuple[records.Stage, ...] = get_args(records.Stage)
 OUTCOMES: tuple[str, ...] = get_args(get_type_hints(records.Rollout)["outcome"])
 
 
-class Recorder:
+class Recorder(metrics.LoopMetrics):
     """Count and show what the controller does; it never decides.
 
     Parameters
@@ -20,15 +20,13 @@ class Recorder:
     model
         Value of the `model` label of every metric.
     registry
-        Where the metrics are registered; one of its own by default, so that two recorders in one
-        process do not collide.
+        Where the metrics are registered; one of its own by default.
     """
 
     def __init__(
         self, model: str, registry: prometheus_client.CollectorRegistry | None = None
     ) -> None:
-        self.registry = registry or prometheus_client.CollectorRegistry()
-        self._model = model
+        super().__init__(model, prefix="coppice_rollout", process="controller", registry=registry)
         self._stage = self._gauge("coppice_rollout_stage", "1 for the stage that runs.", "stage")
         self._weight = self._gauge(
             "coppice_rollout_weight_ratio", "Share of the keys on the candidate."
@@ -50,13 +48,6 @@ class Recorder:
             "coppice_rollout_external_edits", "Routing tables found that somebody else wrote."
         )
         self._edits.labels(model)
-        self._errors = self._counter(
-            "coppice_rollout_turn_errors", "Turns of the controller that raised.", "error"
-        )
-        self._undecodable = self._counter(
-            "coppice_rollout_undecodable_events", "Events passed over because they do not decode."
-        )
-        self._undecodable.labels(model)
 
     def saw(
         self,
@@ -80,17 +71,3 @@ class Recorder:
     def found_edit(self) -> None:
         """Count a routing table that somebody else wrote."""
         self._edits.labels(self._model).inc()
-
-    def failed(self, cause: Exception) -> None:
-        """Count a turn that raised."""
-        self._errors.labels(self._model, type(cause).__name__).inc()
-
-    def passed_over(self) -> None:
-        """Count an event that does not decode."""
-        self._undecodable.labels(self._model).inc()
-
-    def _gauge(self, name: str, text: str, *labels: str) -> prometheus_client.Gauge:
-        return prometheus_client.Gauge(name, text, ["model", *labels], registry=self.registry)
-
-    def _counter(self, name: str, text: str, *labels: str) -> prometheus_client.Counter:
-        return prometheus_client.Counter(name, text, ["model", *labels], registry=self.registry)

@@ -17,7 +17,6 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Literal
 
-import prometheus_client
 import structlog
 
 from coppice import (
@@ -345,10 +344,7 @@ def main(tree: settings.Settings) -> None:
     telemetry.configure("retrain")
     stop = signals.stop_requested()
     recorder = Recorder(tree.project.name)
-    if tree.retrain.metrics_port:
-        prometheus_client.start_http_server(
-            tree.retrain.metrics_port, "127.0.0.1", recorder.registry
-        )
+    recorder.serve(tree.retrain.metrics_port)
     log = eventlog.open_log(tree)
     try:
         Retrainer(

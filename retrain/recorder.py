@@ -7,14 +7,14 @@ from typing import get_args
 
 import prometheus_client
 
-from coppice import records
+from coppice import metrics, records
 from retrain import history, trigger
 
 STATUSES = ("started", "finished", "held", "failed")
 CAUSES = (*get_args(records.Cause), "manual")
 
 
-class Recorder:
+class Recorder(metrics.LoopMetrics):
     """Count and show what the retrainer does; it never decides.
 
     Parameters
@@ -22,15 +22,13 @@ class Recorder:
     model
         Value of the `model` label of every metric.
     registry
-        Where the metrics are registered; one of its own by default, so that two recorders in one
-        process do not collide.
+        Where the metrics are registered; one of its own by default.
     """
 
     def __init__(
         self, model: str, registry: prometheus_client.CollectorRegistry | None = None
     ) -> None:
-        self.registry = registry or prometheus_client.CollectorRegistry()
-        self._model = model
+        super().__init__(model, prefix="coppice_retrain", process="retrainer", registry=registry)
         self._decisions = self._counter(
             "coppice_retrain_decisions", "Looks at a verdict of decay.", "action", "rule"
         )
@@ -40,13 +38,6 @@ class Recorder:
         for status, cause in itertools.product(STATUSES, CAUSES):
             # From nought, so that the first failure is an increase that an alert sees.
             self._steps.labels(model, status, cause)
-        self._errors = self._counter(
-            "coppice_retrain_turn_errors", "Turns of the retrainer that raised.", "error"
-        )
-        self._undecodable = self._counter(
-            "coppice_retrain_undecodable_events", "Events passed over because they do not decode."
-        )
-        self._undecodable.labels(model)
         self._labels = self._gauge(
             "coppice_retrain_labelled_rows", "Labelled production rows kept."
         )
@@ -73,17 +64,3 @@ class Recorder:
     def progressed(self, phase: str, share: float) -> None:
         """Show how far a phase of the running retraining is."""
         self._progress.labels(self._model, phase).set(share)
-
-    def failed(self, cause: Exception) -> None:
-        """Count a turn that raised."""
-        self._errors.labels(self._model, type(cause).__name__).inc()
-
-    def passed_over(self) -> None:
-        """Count an event that does not decode."""
-        self._undecodable.labels(self._model).inc()
-
-    def _gauge(self, name: str, text: str, *labels: str) -> prometheus_client.Gauge:
-        return prometheus_client.Gauge(name, text, ["model", *labels], registry=self.registry)
-
-    def _counter(self, name: str, text: str, *labels: str) -> prometheus_client.Counter:
-        return prometheus_client.Counter(name, text, ["model", *labels], registry=self.registry)
