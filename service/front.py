@@ -10,28 +10,17 @@ from collections.abc import Callable
 from typing import Any
 from urllib import parse
 
-import numpy as np
 import structlog
 
-import coppice
-from coppice import artifact, errors
-from service import (
-    admission,
-    compose,
-    engine,
-    http,
-    lanes,
-    protocol,
-    recorder,
-    tensors,
-    verdicts,
-    versions,
-)
+from coppice import errors
+from service import admission, compose, engine, http, protocol, recorder, replies, verdicts
 
 _LOG = structlog.get_logger()
 
-NAME = "coppice"
-PLATFORM = "onnxruntime_onnx"
+_REFUSED = (
+    "the statistics, configuration and repository extensions are not spoken here: figures are at "
+    "/metrics, tensors at /v2/models/MODEL, and versions come and go by `coppice rollout`"
+)
 
 
 class Front:
@@ -114,22 +103,26 @@ async def _answer(
         case "feedback":
             _method(scope, "POST")
             limit = plane.tree.serve.max_body_bytes
-            body = await http.read_body(receive, dict(scope["headers"]), limit)
+            headers = dict(scope["headers"])
+            http.check_media(headers, http.JSON)
+            body = await http.read_body(receive, headers, limit)
             request_id = await plane.feedback.take(body)
             return http.as_json({"accepted": True, "request_id": request_id})
         case "verdict":
             _method(scope, "GET")
             return http.as_json(_verdict(plane, scope["query_string"]))
         case _:
+            content = _describe(plane, scope["path"])
             _method(scope, "GET")
-            return _describe(plane, scope["path"])
+            return http.as_json(content)
 
 
 async def _infer(plane: compose.Plane, scope: http.Scope, receive: http.Receive) -> http.Response:
     """Answer an inference request: the data path."""
+    version = _asked_version(plane, scope["path"].split("/"))
     _method(scope, "POST")
-    version = _named_version(plane, scope["path"].split("/"))
     headers = dict(scope["headers"])
+    http.check_media(headers, http.JSON, http.BINARY)
     body = await http.read_body(receive, headers, plane.tree.serve.max_body_bytes)
     length = headers.get(b"inference-header-content-length")
     request = protocol.decode(body, None if length is None else length.decode("latin-1"))
@@ -137,31 +130,24 @@ async def _infer(plane: compose.Plane, scope: http.Scope, receive: http.Receive)
     claims = admission.Claims(request.id, said.get("routing_key"), said.get("slices"))
     query = admission.admit(headers, claims, request.inputs, version)
     served = await plane.engine.infer(query)
-    return encode(served, request.wanted)
+    return http.compressed(encode(served, request.wanted), headers)
 
 
-def _named_version(plane: compose.Plane, parts: list[str]) -> str | None:
-    """Check the model in `/v2/models/MODEL[/versions/VERSION]/...` and return the version."""
-    name = plane.tree.project.name
-    if len(parts) < 4 or parts[2] != "models" or parts[3] != name:
-        asked = parts[3] if len(parts) > 3 else ""
-        message = f"model {asked[:80]!r} is not served here; this server serves {name!r}"
-        raise errors.UnknownModel(message)
-    if len(parts) > 5 and parts[4] == "versions":
-        return parts[5]
-    return None
+def _asked_version(plane: compose.Plane, parts: list[str]) -> str | None:
+    """Check the model in `/v2/models/MODEL[/versions/VERSION]/infer` and return the version."""
+    if parts[2] != "models" or not (
+        len(parts) == 5 or (len(parts) == 7 and parts[4] == "versions")
+    ):
+        raise UnknownPath
+    replies.check_model(plane, parts[3])
+    return parts[5] if len(parts) == 7 else None
 
 
 def encode(served: engine.Served, wanted: protocol.Wanted) -> http.Response:
     """Write a committed answer as a response."""
-    outputs: dict[str, tensors.Array] = {"scores": served.scores}
-    if served.label is not None:
-        outputs["label"] = served.label
-    tag = served.version.tag
-    model, _, version = tag.partition(":")
-    encoded = protocol.encode(protocol.Answer(served.request_id, model, version, outputs), wanted)
+    encoded = protocol.encode(replies.answer(served), wanted)
     common = (
-        (b"x-coppice-version", tag.encode()),
+        (b"x-coppice-version", served.version.tag.encode()),
         (b"x-coppice-lane", served.lane.encode()),
         (b"x-request-id", served.request_id.encode("latin-1")),
     )
@@ -174,13 +160,7 @@ def encode(served: engine.Served, wanted: protocol.Wanted) -> http.Response:
 def _method(scope: http.Scope, allowed: str) -> None:
     if scope["method"] != allowed:
         message = f"{scope['path'][:120]} takes {allowed}, not {scope['method'][:20]}"
-        raise MethodNotAllowed(message)
-
-
-class MethodNotAllowed(errors.RequestError):
-    """This path takes another method."""
-
-    http_status = 405
+        raise http.MethodNotAllowed(message, allowed=allowed)
 
 
 class UnknownPath(errors.RequestError):
@@ -195,72 +175,40 @@ def _verdict(plane: compose.Plane, query: bytes) -> dict[str, Any]:
     if asked != name:
         return verdicts.undecided(f"model {asked[:80]!r} is not served here")
     in_force = plane.switchboard.lanes
-    return verdicts.read(plane.log, in_force.table.candidate if in_force else None)
+    return verdicts.read(plane.index, in_force.table.candidate if in_force else None)
 
 
-def _describe(plane: compose.Plane, path: str) -> http.Response:
+def _describe(plane: compose.Plane, path: str) -> dict[str, Any]:
     """Answer the health and metadata part of the protocol."""
     match path.rstrip("/").split("/")[2:]:
         case []:
-            extensions = ["binary_tensor_data"]
-            return http.as_json(
-                {"name": NAME, "version": coppice.__version__, "extensions": extensions}
-            )
+            return replies.server()
         case ["health", "live"]:
-            return http.as_json({"live": True})
+            return {"live": True}
         case ["health", "ready"]:
-            return _readiness(plane, None)
-        case ["models", _, *rest] if rest in ([], ["ready"]) or rest[:1] == ["versions"]:
-            version = _named_version(plane, path.split("/"))
-            if rest[-1:] == ["ready"]:
-                return _readiness(plane, version)
-            return http.as_json(_metadata(plane.switchboard.in_force(), version))
+            replies.check_ready(plane)
+            # The specification names this field `live`, its gRPC twin `ready`.
+            return {"live": True, "ready": True}
+        case ["models", name, *rest] if rest[:1] in ([], ["ready"], ["versions"]):
+            replies.check_model(plane, name)
+            return _describe_model(plane, name, rest)
+        case [*_, "stats" | "config" | "index" | "load" | "unload"]:
+            raise UnknownPath(_REFUSED)
     raise UnknownPath
 
 
-def _readiness(plane: compose.Plane, version: str | None) -> http.Response:
-    if not plane.ready:
-        plane.switchboard.in_force()
-        raise errors.NotReady("the event log is not written; see the server's log")
-    if version is not None:
-        _loaded(plane.switchboard.in_force(), version)
-    return http.as_json({"ready": True})
-
-
-def _loaded(in_force: lanes.Lanes, version: str) -> versions.Version:
-    """Return the loaded version that goes by this tag or id."""
-    for loaded in in_force.loaded().values():
-        if version in {loaded.tag, loaded.tag.partition(":")[2]}:
-            return loaded
-    if in_force.lane_of(version) is not None:
-        message = f"version {version[:80]!r} is in the routing table, but could not be loaded"
-        raise errors.NotReady(message)
-    message = f"version {version[:80]!r} is not served here"
-    raise errors.UnknownVersion(message)
-
-
-def _metadata(in_force: lanes.Lanes, version: str | None) -> dict[str, Any]:
-    chosen = in_force.champion if version is None else _loaded(in_force, version)
-    manifest = chosen.manifest
-    ids = [loaded.tag.partition(":")[2] for loaded in in_force.loaded().values()]
-    return {
-        "name": manifest.name,
-        "versions": list(dict.fromkeys(ids)),
-        "platform": PLATFORM,
-        "inputs": [_described(spec) for spec in manifest.inputs],
-        "outputs": _outputs(manifest),
-    }
-
-
-def _described(spec: artifact.TensorSpec) -> dict[str, Any]:
-    kind = tensors.datatype(np.dtype(spec.dtype).name)
-    return {"name": spec.name, "datatype": kind, "shape": [-1, *spec.shape]}
-
-
-def _outputs(manifest: artifact.Manifest) -> list[dict[str, Any]]:
-    if not manifest.classes:
-        return [{"name": "scores", "datatype": "FP32", "shape": [-1]}]
-    return [
-        {"name": "scores", "datatype": "FP32", "shape": [-1, len(manifest.classes)]},
-        {"name": "label", "datatype": "INT64", "shape": [-1]},
-    ]
+def _describe_model(plane: compose.Plane, name: str, rest: list[str]) -> dict[str, Any]:
+    match rest:
+        case []:
+            return replies.model(plane)
+        case ["versions", version]:
+            return replies.model(plane, version)
+        case ["ready"]:
+            replies.check_ready(plane)
+            return {"name": name, "ready": True}
+        case ["versions", version, "ready"]:
+            replies.check_ready(plane, version)
+            return {"name": name, "ready": True}
+        case [*_, "stats" | "config" | "load" | "unload"]:
+            raise UnknownPath(_REFUSED)
+    raise UnknownPath

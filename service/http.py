@@ -39,6 +39,22 @@ class Response(NamedTuple):
     headers: tuple[tuple[bytes, bytes], ...] = (JSON,)
 
 
+class MethodNotAllowed(errors.RequestError):
+    """This path takes another method."""
+
+    http_status = 405
+
+    def __init__(self, message: str, *, allowed: str) -> None:
+        super().__init__(message)
+        self.allowed = allowed
+
+
+class UnsupportedMedia(errors.RequestError):
+    """The body is of a type, or is compressed in a way, that is not understood here."""
+
+    http_status = 415
+
+
 class ClientGone(Exception):
     """The client hung up before its request was whole; there is nobody to answer."""
 
@@ -60,7 +76,28 @@ def as_error(cause: errors.CoppiceError) -> Response:
     if cause.http_status == 413:
         # What was not read yet must not be taken for the next request.
         headers = (*headers, (b"connection", b"close"))
+    if isinstance(cause, MethodNotAllowed):
+        headers = (*headers, (b"allow", cause.allowed.encode()))
     return Response(cause.http_status, _ENCODER.encode({"error": str(cause)}), headers)
+
+
+def check_media(headers: Headers, *spoken: tuple[bytes, bytes]) -> None:
+    """Refuse a body whose `Content-Type` says that it is something else; without one it may pass.
+
+    A browser's form is refused by this too, so that no page can send requests in its reader's name.
+
+    Raises
+    ------
+    UnsupportedMedia
+        The type is none of those spoken.
+    """
+    said = headers.get(b"content-type")
+    if said is None or any(said == media for _, media in spoken):
+        return
+    if said.partition(b";")[0].strip().lower() not in {media for _, media in spoken}:
+        known = " or ".join(media.decode() for _, media in spoken)
+        message = f"Content-Type is {said.decode('latin-1')[:80]!r}; send {known}"
+        raise UnsupportedMedia(message)
 
 
 async def read_body(receive: Receive, headers: Headers, limit: int) -> bytes:
@@ -70,8 +107,10 @@ async def read_body(receive: Receive, headers: Headers, limit: int) -> bytes:
     ------
     BodyTooLarge
         It is larger, as announced, as read so far, or once decompressed.
+    UnsupportedMedia
+        Its compression is unknown.
     RequestError
-        Its compression is unknown or broken.
+        Its compression is broken.
     ClientGone
         The client hung up.
     """
@@ -118,7 +157,7 @@ async def _discard(receive: Receive, limit: int) -> None:
 def _decompress(body: bytes, encoding: bytes, limit: int) -> bytes:
     if encoding not in {b"gzip", b"deflate"}:
         message = f"Content-Encoding {encoding.decode('latin-1')[:40]!r} is not gzip or deflate"
-        raise errors.RequestError(message)
+        raise UnsupportedMedia(message)
     # 32 added to the window lets zlib tell gzip from deflate by the header.
     stream = zlib.decompressobj(wbits=zlib.MAX_WBITS | 32)
     try:
@@ -132,6 +171,24 @@ def _decompress(body: bytes, encoding: bytes, limit: int) -> bytes:
         message = "the compressed body ends too early"
         raise errors.RequestError(message)
     return whole
+
+
+_WINDOWS = {b"gzip": zlib.MAX_WBITS | 16, b"deflate": zlib.MAX_WBITS}
+
+
+def compressed(response: Response, headers: Headers) -> Response:
+    """Compress a response for a client that accepts `gzip` or `deflate` and names nothing else.
+
+    Most clients offer a list of codings out of habit; squeezing a few numbers for them would cost
+    more than the model. The protocol's own client names exactly the one that its user asked for.
+    """
+    coding = headers.get(b"accept-encoding", b"")
+    window = _WINDOWS.get(coding)
+    if window is None:
+        return response
+    squeeze = zlib.compressobj(level=1, wbits=window)
+    body = squeeze.compress(response.body) + squeeze.flush()
+    return response._replace(body=body, headers=(*response.headers, (b"content-encoding", coding)))
 
 
 async def respond(send: Send, response: Response) -> None:
