@@ -9,6 +9,7 @@ is wrapped where the library is at home and chained as the cause; bugs are never
     CoppiceError                    exit 1   HTTP 500
     ├── SettingsError               exit 2            coppice.toml or a COPPICE_ variable
     ├── ProjectError                exit 2            the user's own module or data
+    ├── InputError                  exit 2            a file of rows that cannot be scored
     ├── ArtifactError               exit 3   HTTP 503
     │   └── ArtifactCorrupt                           a digest does not match
     ├── UnknownVersion              exit 3   HTTP 404
@@ -25,7 +26,11 @@ is wrapped where the library is at home and chained as the cause; bugs are never
     ├── PruningError                exit 6            a recipe that cannot be carried out
     ├── GateRefused                 exit 4            a candidate that failed its gates
     ├── RolloutError                exit 7            a step that the state does not allow
+    │   └── ClusterConflict                           somebody else wrote the object in between
     └── EnvironmentProblem          exit 8            port taken, disk full, package shadowed
+        └── ClusterProblem               HTTP 503     the Kubernetes API refuses, or is not there
+            ├── NotInCluster                          no such object
+            └── ClusterExpired                        a watch's version is forgotten
 """
 
 from __future__ import annotations
@@ -53,6 +58,12 @@ class SettingsError(CoppiceError):
 
 class ProjectError(CoppiceError):
     """The project's own code or data cannot be used. Run `coppice doctor` to see why."""
+
+    exit_code = 2
+
+
+class InputError(CoppiceError):
+    """The file of rows cannot be scored. Mend it, or pass over its wrong rows with --on-error."""
 
     exit_code = 2
 
@@ -157,3 +168,21 @@ class EnvironmentProblem(CoppiceError):
     """This machine's environment stands in the way."""
 
     exit_code = 8
+
+
+class ClusterConflict(RolloutError):
+    """Somebody else wrote the cluster's object in between. Observe it, and plan again."""
+
+
+class ClusterProblem(EnvironmentProblem):
+    """The Kubernetes API cannot be used."""
+
+    http_status = 503
+
+
+class NotInCluster(ClusterProblem):
+    """The cluster has no such object."""
+
+
+class ClusterExpired(ClusterProblem):
+    """The cluster has forgotten the version that a watch began at. Begin the watch anew."""

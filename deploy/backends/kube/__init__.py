@@ -1,0 +1,1 @@
+"""The Kubernetes API, as thin as the backends need it: get, patch, replace, watch."""
