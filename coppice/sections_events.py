@@ -12,8 +12,9 @@ from coppice.sections import Section
 class EventSettings(Section):
     """The event log."""
 
-    backend: Literal["sqlite", "memory"] = "sqlite"
-    """`sqlite`: one file under the home folder. `memory`: lost at exit, for tests."""
+    backend: Literal["sqlite", "kafka", "memory"] = "sqlite"
+    """`sqlite`: one file under the home folder, for one machine. `kafka`: files like it on every
+    machine, joined by the cluster that `[kafka]` names. `memory`: lost at exit, for tests."""
     durability: Literal["process", "power-loss"] = "process"
     """`process` survives kill -9 (WAL, synchronous=NORMAL); `power-loss` a power cut too (FULL)."""
     capture: dict[str, Literal["store", "hash", "drop"]] = {}  # noqa: RUF012 - pydantic copies it

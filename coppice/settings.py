@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import tomllib
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import pydantic
 from pydantic_settings import (
@@ -38,6 +38,7 @@ from coppice.sections import (
     TrainSettings,
 )
 from coppice.sections_events import EventSettings
+from coppice.sections_kafka import KafkaSettings
 
 __all__ = [
     "FILE",
@@ -47,6 +48,7 @@ __all__ = [
     "EvidenceSettings",
     "GateSettings",
     "InspectSettings",
+    "KafkaSettings",
     "MonitorSettings",
     "ProjectSettings",
     "PruneSettings",
@@ -86,6 +88,7 @@ class Settings(BaseSettings):
     inspect: InspectSettings = InspectSettings()
     serve: ServeSettings = ServeSettings()
     events: EventSettings = EventSettings()
+    kafka: KafkaSettings = KafkaSettings()
     evidence: EvidenceSettings = EvidenceSettings()
     drift: DriftSettings = DriftSettings()
     decay: DecaySettings = DecaySettings()
@@ -98,10 +101,22 @@ class Settings(BaseSettings):
         """Folder of all local state, absolute."""
         return (self.root / self.store.home.expanduser()).resolve()
 
+    @pydantic.model_validator(mode="after")
+    def _name_the_cluster(self) -> Self:
+        if self.events.backend == "kafka" and not self.kafka.servers:
+            message = "events.backend is kafka, but kafka.servers is empty; name the brokers"
+            raise ValueError(message)
+        return self
+
     @property
     def log_path(self) -> Path:
-        """The SQLite event log, which is also the server's outbox."""
+        """The SQLite event log that every process but the server works on."""
         return self.home / "events.sqlite"
+
+    @property
+    def outbox_path(self) -> Path:
+        """The SQLite event log that the server writes: the same, unless Kafka joins the two."""
+        return self.home / "outbox.sqlite" if self.events.backend == "kafka" else self.log_path
 
     @property
     def routing_path(self) -> Path:

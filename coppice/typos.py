@@ -56,10 +56,16 @@ def explain(error: Any, tree: type[pydantic.BaseModel]) -> str:
     if error["type"] == "missing":
         return f"{place}: is missing and has no default"
     if error["type"] != "extra_forbidden":
-        got = "a secret" if "secret" in place else repr(error["input"])[:80]
-        return f"{place}: {error['msg']} (got {got})"
+        return f"{place or 'settings'}: {error['msg']}{_got(place, error['input'])}"
     *parents, key = error["loc"]
     model: Any = tree
     for parent in parents:
         model = model.model_fields[parent].annotation
     return f"{place}: no such setting{nearest(str(key), set(model.model_fields) - {'root'})}"
+
+
+def _got(place: str, value: Any) -> str:
+    if isinstance(value, dict):  # a whole table, whose secrets are not known from its name
+        return ""
+    secret = any(word in place for word in ("secret", "password"))
+    return f" (got {'a secret' if secret else repr(value)[:80]})"

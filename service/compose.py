@@ -51,7 +51,8 @@ class Plane:
     ) -> None:
         self.tree = tree
         self.metrics = metrics
-        self.log: SqliteLog | MemoryLog = eventlog.open_log(tree)
+        self.log: SqliteLog | MemoryLog = eventlog.open_outbox(tree)
+        self.index = eventlog.open_index(tree, self.log)
         time = clock.SystemClock()
         store = registry.open_registry(tree)
         serve = tree.serve
@@ -78,7 +79,7 @@ class Plane:
         )
         secret = serve.routing_key_secret.get_secret_value()
         self.feedback = feedback.Desk(
-            feedback.Parts(self.log, self.outbox, self.switchboard, time, source, secret)
+            feedback.Parts(self.index, self.outbox, self.switchboard, time, source, secret)
         )
         self.switchboard.start()
 
@@ -93,5 +94,6 @@ class Plane:
         self.engine.close()
         self.feedback.close()
         self.outbox.close(DRAIN_SECONDS)
+        self.index.close()
         self.log.close()
         _LOG.info("drained")

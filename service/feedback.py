@@ -8,7 +8,6 @@ feedback at the same moment the log keeps one, and the other is told so.
 from __future__ import annotations
 
 import asyncio
-import hashlib
 from concurrent import futures
 from typing import Literal, NamedTuple
 
@@ -79,7 +78,7 @@ def check(
 class Parts(NamedTuple):
     """What the feedback door is put together from."""
 
-    log: base.EventIndex
+    log: base.Finder
     outbox: outbox.Outbox
     switchboard: lanes.Switchboard
     clock: clock.Clock
@@ -186,14 +185,5 @@ def event_id(request_id: str) -> str:
 
     >>> event_id("r1")[14], event_id("r1") == event_id("r1")
     ('8', True)
-
-    References
-    ----------
-    RFC 9562, section 5.8.
     """
-    digest = hashlib.blake2b(b"feedback:" + request_id.encode(), digest_size=16).digest()
-    value = int.from_bytes(digest, "big")
-    value = value & ~(0xF << 76) | 0x8 << 76
-    value = value & ~(0b11 << 62) | 0b10 << 62
-    text = f"{value:032x}"
-    return f"{text[:8]}-{text[8:12]}-{text[12:16]}-{text[16:20]}-{text[20:]}"
+    return records.uuid8("feedback:" + request_id)

@@ -50,7 +50,7 @@ def undecided(reason: str) -> dict[str, Any]:
     }
 
 
-def read(log: base.EventIndex, candidate: str | None) -> dict[str, Any]:
+def read(log: base.Finder, candidate: str | None) -> dict[str, Any]:
     """Read the verdict on a candidate out of the log."""
     if candidate is None:
         return undecided("there is no candidate")

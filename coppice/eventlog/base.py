@@ -16,6 +16,9 @@ Position: TypeAlias = str
 
 START: Position = ""
 
+Consumed: TypeAlias = dict[tuple[str, int], int]
+"""By topic and partition of Kafka, the offset of the record that is to be read next."""
+
 _DIGITS = 18
 """What always fits the 64 bits of a sequence number; a longer position was never given out."""
 
@@ -25,6 +28,14 @@ class Batch(NamedTuple):
 
     events: list[records.Event]
     position: Position
+
+
+class Backlog(NamedTuple):
+    """What waits behind a position: how many events, their payload bytes, the oldest one's time."""
+
+    events: int
+    bytes: int
+    oldest: float | None
 
 
 def decode_position(position: Position) -> int:
@@ -74,12 +85,16 @@ class EventLog(Protocol):
         ...
 
 
-class EventIndex(Protocol):
-    """Look-ups that a log with an index can answer; the local outbox has one."""
+class Finder(Protocol):
+    """The look-up that the server needs."""
 
     def find(self, subject: str, kind: type[records.Record]) -> list[records.Event]:
         """Return the events of one kind about one subject, oldest first."""
         ...
+
+
+class EventIndex(Finder, Protocol):
+    """Look-ups that a log with an index can answer; the local outbox has one."""
 
     def latest(self, model: str, kind: type[records.Record]) -> records.Event | None:
         """Return the newest event of one kind about one model."""

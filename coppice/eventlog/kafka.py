@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import logging
 import threading
 import time
 from collections.abc import Iterator, Sequence
@@ -23,13 +24,15 @@ import kafka.errors
 import structlog
 from kafka import structs
 
-from coppice import errors, records
+from coppice import errors, records, settings
 from coppice.eventlog import base, envelope
 
 Offsets: TypeAlias = dict[str, dict[str, int]]
 """By topic and partition, the offset behind the last record that was read."""
 
 _POLL_MS = 200
+_BRAKE_SECONDS = 0.1
+_COMPLAINT_SECONDS = 10.0
 _log = structlog.get_logger(__name__)
 
 
@@ -46,6 +49,8 @@ class Options(NamedTuple):
         Protocol version; always explicit, because finding it out blocks, and fails on some brokers.
     deadline_seconds
         Longest wait for all acknowledgements of an append, or for the records of a read.
+    client_id
+        Name under which the brokers know us.
     security
         kafka-python's settings of TLS and SASL (`security_protocol`, `ssl_cafile`, ...).
     """
@@ -54,18 +59,58 @@ class Options(NamedTuple):
     prefix: str = ""
     api_version: tuple[int, ...] = (2, 3)
     deadline_seconds: float = 30.0
+    client_id: str = "coppice"
     security: dict[str, Any] | None = None
+
+    def __repr__(self) -> str:
+        """Leave out `security`, which holds the password."""
+        return f"Options(servers={self.servers!r}, prefix={self.prefix!r})"
+
+    @classmethod
+    def of(cls, tree: settings.Settings) -> Options:
+        """Take the options out of the settings."""
+        table = tree.kafka
+        return cls(
+            servers=table.addresses,
+            prefix=table.prefix,
+            api_version=tuple(int(part) for part in table.api_version.split(".")),
+            deadline_seconds=table.deadline_seconds,
+            client_id=table.client_id,
+            security=_security(tree),
+        )
 
     def connection(self) -> dict[str, Any]:
         """Return what every client of the library is made with."""
         return {
             "bootstrap_servers": list(self.servers),
+            "client_id": self.client_id,
             "api_version": self.api_version,
             "request_timeout_ms": int(1000 * min(self.deadline_seconds, 10.0)),
             "reconnect_backoff_max_ms": 1000,
             "metrics_enabled": False,
             **(self.security or {}),
         }
+
+
+def _security(tree: settings.Settings) -> dict[str, Any]:
+    table = tree.kafka
+    sasl, tls = table.sasl_mechanism is not None, table.tls
+    found: dict[str, Any] = {
+        "security_protocol": ("SASL_" if sasl else "") + ("SSL" if tls else "PLAINTEXT")
+    }
+    if tls:
+        files = {
+            "ssl_cafile": table.tls_ca_file,
+            "ssl_certfile": table.tls_cert_file,
+            "ssl_keyfile": table.tls_key_file,
+        }
+        found["ssl_check_hostname"] = table.tls_check_hostname
+        found |= {name: str(tree.root / path) for name, path in files.items() if path is not None}
+    if sasl:
+        found["sasl_mechanism"] = table.sasl_mechanism
+        found["sasl_plain_username"] = table.sasl_username
+        found["sasl_plain_password"] = table.sasl_password.get_secret_value()
+    return found
 
 
 def decode_position(position: base.Position) -> Offsets:
@@ -99,6 +144,32 @@ def encode_position(offsets: Offsets) -> base.Position:
     return json.dumps(kept, separators=(",", ":")) if kept else base.START
 
 
+class _Brake(logging.Filter):
+    """Slow down a client thread that fails in every turn.
+
+    It reports each failure before the next turn and makes no pause of its own: unbraked it took a
+    whole core and wrote 88,000 tracebacks a minute. It waits here, and one in ten seconds is shown.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._shown = float("-inf")
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """Wait, where an exception is reported, and say whether to show it."""
+        if not record.exc_info:
+            return True
+        time.sleep(_BRAKE_SECONDS)
+        now = time.monotonic()
+        shown = now - self._shown >= _COMPLAINT_SECONDS
+        if shown:
+            self._shown = now
+        return shown
+
+
+_BRAKE = _Brake()
+
+
 class KafkaLog:
     """Append events to a Kafka cluster and read them back; usable from several threads.
 
@@ -119,6 +190,8 @@ class KafkaLog:
         self._options = options
         self._lock = threading.Lock()
         self._closed = False
+        # The library's threads log under their module's name; the same filter is added once.
+        logging.getLogger("kafka.producer.sender").addFilter(_BRAKE)
         with _wrapped():
             self._producer = kafka.KafkaProducer(
                 **options.connection(),
@@ -164,6 +237,8 @@ class KafkaLog:
 
         Raises
         ------
+        EventTooLarge
+            One of them is larger than the client or a broker takes; others may be stored.
         EventLogError
             Not all were acknowledged by the deadline; some may be stored all the same.
         """
@@ -279,6 +354,8 @@ class KafkaLog:
 def _wrapped() -> Iterator[None]:
     try:
         yield
+    except (kafka.errors.MessageSizeTooLargeError, kafka.errors.RecordListTooLargeError) as cause:
+        raise errors.EventTooLarge from cause
     except (kafka.errors.KafkaError, AssertionError) as cause:
         message = f"Kafka cannot be used: {cause!r}; check `servers`, TLS, SASL and the brokers"
         raise errors.EventLogError(message) from cause

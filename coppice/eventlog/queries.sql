@@ -44,11 +44,46 @@ CREATE INDEX events_by_model ON events (model, type);
 -- How far each reader has read, so that retention removes nothing that somebody still needs.
 CREATE TABLE readers (name TEXT PRIMARY KEY, seq INTEGER NOT NULL) STRICT;
 
+-- name: migration_3
+-- Where Kafka joins the logs of several machines: what came from there is not sent there again, and
+-- how far it was read is committed together with what was read. The new column costs a local event
+-- nothing: its default is a constant that takes no room in the row's body.
+ALTER TABLE events ADD COLUMN from_kafka INTEGER NOT NULL DEFAULT 0;
+CREATE TABLE consumed (
+    topic     TEXT NOT NULL,
+    part      INTEGER NOT NULL,
+    next      INTEGER NOT NULL,
+    PRIMARY KEY (topic, part)
+) STRICT, WITHOUT ROWID;
+
 -- name: append
 -- An id that is stored already is passed over; any other violation must be an error. The row of
 -- VALUES is repeated for each event.
 INSERT INTO events (id, type, source, time, subject, model, data) VALUES (?, ?, ?, ?, ?, ?, ?)
 ON CONFLICT (id) DO NOTHING;
+
+-- name: receive
+INSERT INTO events (id, type, source, time, subject, model, data, from_kafka)
+VALUES (?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (id) DO NOTHING;
+
+-- name: consume
+INSERT INTO consumed (topic, part, next) VALUES (?, ?, ?)
+ON CONFLICT (topic, part) DO UPDATE SET next = excluded.next;
+
+-- name: consumed
+SELECT topic, part, next FROM consumed ORDER BY topic, part;
+
+-- name: read_local
+SELECT id, type, source, time, subject, model, data, seq FROM events
+WHERE seq > ? AND from_kafka = 0 ORDER BY seq LIMIT ?;
+
+-- name: read_one_local
+SELECT id, type, source, time, subject, model, data, seq FROM events
+WHERE seq = ? AND from_kafka = 0;
+
+-- name: backlog
+SELECT count(*), coalesce(sum(length(data)), 0), min(time) FROM events
+WHERE seq > ? AND from_kafka = 0;
 
 -- name: read
 SELECT id, type, source, time, subject, model, data, seq FROM events

@@ -5,7 +5,8 @@ first. Decisions (candidates, verdicts, retrainings, rollout steps, commands) st
 are few, and the loop is rebuilt from them. Nothing is removed that a registered reader, or one that
 must be there by the settings, has not read.
 
-The owner is the monitor process: it always runs, and it is the one reader that needs the most.
+The owner is the monitor process: it always runs, and it is the one reader that needs the most. The
+server's own outbox, where there is one, is kept small by the relay that empties it.
 Removed events make room inside the file for new ones; the file itself does not shrink.
 """
 
@@ -31,6 +32,9 @@ ROUNDS = 200
 TURN_SECONDS = 60.0
 DAY_SECONDS = 86_400.0
 
+RELAY = "relay"
+"""The reader that ships local events to Kafka."""
+
 Age: TypeAlias = tuple[int, float]
 """Sequence number and time of an event, seconds since 1970 UTC."""
 
@@ -47,13 +51,20 @@ class Rules(NamedTuple):
 
     @classmethod
     def of(cls, tree: settings.Settings) -> Rules:
-        """Take the rules out of the settings."""
+        """Take the rules for the log out of the settings; with Kafka, the relay reads it too."""
         events = tree.events
         days = events.retention_days
+        with_relay = {RELAY} if events.backend == "kafka" else set()
         return cls(
             max_age_seconds=None if days is None else days * DAY_SECONDS,
             max_bytes=events.retention_bytes,
+            required=frozenset({"monitor"} | with_relay),
         )
+
+    @classmethod
+    def of_outbox(cls, tree: settings.Settings) -> Rules:
+        """Take the rules for the server's outbox out of the settings; only the relay reads it."""
+        return cls.of(tree)._replace(required=frozenset({RELAY}))
 
     @property
     def bounded(self) -> bool:
@@ -146,9 +157,21 @@ class Retention:
 
 
 @contextlib.contextmanager
-def running(log: SqliteLog | MemoryLog, tree: settings.Settings) -> Iterator[None]:
-    """Keep a log within the settings' bounds for the length of a `with` block, on a thread."""
-    rules = Rules.of(tree)
+def running(
+    log: SqliteLog | MemoryLog, tree: settings.Settings, rules: Rules | None = None
+) -> Iterator[None]:
+    """Keep a log within bounds for the length of a `with` block, on a thread.
+
+    Parameters
+    ----------
+    log
+        The log.
+    tree
+        The settings.
+    rules
+        The bounds; by default those of the log that every process but the server works on.
+    """
+    rules = rules or Rules.of(tree)
     if not rules.bounded or not isinstance(log, SqliteLog):
         yield
         return

@@ -18,23 +18,20 @@ synchronous, https://www.sqlite.org/pragma.html#pragma_synchronous.
 from __future__ import annotations
 
 import contextlib
-import shutil
 import sqlite3
 import threading
 import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any, Literal, NoReturn, TypeAlias
+from typing import Any, Literal, TypeAlias
 
 from coppice import errors, records
-from coppice.eventlog import base, queries
+from coppice.eventlog import base, queries, refusals
 
-SCHEMA = 2
+SCHEMA = 3
 UNREADABLE = "coppice.unreadable"
 """Type of the event that stands in for a row that cannot be read; no reader can decode it."""
 
-_BUSY_SECONDS = 10.0
-_LITTLE_SPACE = 2**20
 _PAGE_BYTES = 4096
 _CHUNK = 64
 
@@ -106,17 +103,43 @@ class SqliteLog:
             self._check_open()
             if len(chunks) == 1:
                 # One statement outside a transaction is one: a third faster than BEGIN and COMMIT.
-                self._insert(chunks[0])
+                self._insert("append", chunks[0])
             elif chunks:
                 with self._transaction():
                     for chunk in chunks:
-                        self._insert(chunk)
+                        self._insert("append", chunk)
 
-    def _insert(self, rows: Sequence[_Row]) -> None:
+    def _insert(self, query: str, rows: Sequence[_Row]) -> None:
         # All rows in one statement: Python's lock is given up once for each, and a busy thread
         # takes its time to give it back.
-        statement = queries.for_rows(self._sql["append"], len(rows))
+        statement = queries.for_rows(self._sql[query], len(rows))
         self._writer.execute(statement, [value for row in rows for value in row])
+
+    def receive(self, events: Sequence[records.Event], consumed: base.Consumed) -> None:
+        """Commit events that came from Kafka together with how far it was read: all or nothing.
+
+        An event that is stored already is passed over, also where it was appended here: it stays
+        a local one.
+
+        Raises
+        ------
+        LogFull
+            There is no room. Nothing of this call was stored.
+        EventLogError
+            The log cannot be written. Nothing of this call was stored.
+        """
+        rows = [(e.id, e.type, e.source, e.time, e.subject, e.model, e.data, 1) for e in events]
+        with self._writing, self._wrapped():
+            self._check_open()
+            with self._transaction():
+                for start in range(0, len(rows), _CHUNK):
+                    self._insert("receive", rows[start : start + _CHUNK])
+                for (topic, part), offset in consumed.items():
+                    self._writer.execute(self._sql["consume"], (topic, part, offset))
+
+    def consumed(self) -> base.Consumed:
+        """Return how far Kafka was read into this log."""
+        return {(topic, part): offset for topic, part, offset in self._select("consumed")}
 
     def read(self, after: base.Position, limit: int = 1000) -> base.Batch:
         """Return at most `limit` events behind a position.
@@ -128,8 +151,31 @@ class SqliteLog:
         try:
             rows = self._select("read", start, limit)
         except errors.EventLogError:
-            return self._read_one_by_one(start, limit)
+            return self._read_one_by_one("read_one", start, limit)
         return base.Batch(_events(rows), str(rows[-1][7]) if rows else after)
+
+    def read_local(self, after: base.Position, limit: int = 1000) -> base.Batch:
+        """Return at most `limit` events behind a position that were appended here.
+
+        What came from Kafka is passed over, and so is a row that cannot be read. The position is
+        behind all of these, so that they are looked at once, and keep no event from being removed.
+        """
+        start = base.decode_position(after)
+        # The end first: an event that is committed in between must lie behind the position.
+        end = base.decode_position(self.end())
+        try:
+            rows = self._select("read_local", start, limit)
+        except errors.EventLogError:
+            batch = self._read_one_by_one("read_one_local", start, limit)
+            readable = [event for event in batch.events if event.type != UNREADABLE]
+            return base.Batch(readable, batch.position)
+        last = rows[-1][7] if rows else start
+        seen = last if len(rows) == limit else max(last, end)
+        return base.Batch(_events(rows), str(seen) if seen else base.START)
+
+    def backlog(self, after: base.Position) -> base.Backlog:
+        """Return how much was appended here behind a position."""
+        return base.Backlog(*self._select("backlog", base.decode_position(after))[0])
 
     def end(self) -> base.Position:
         """Return the position behind the last committed event."""
@@ -192,7 +238,7 @@ class SqliteLog:
             kinds = self._select("unknown_types")
         except errors.EventLogError as cause:
             return [str(cause)]
-        findings = [f"{self._path}: {line}; {_RECOVER}" for line in lines if line != "ok"]
+        findings = [f"{self._path}: {line}; {refusals.RECOVER}" for line in lines if line != "ok"]
         for kind, count in kinds:
             if kind not in records.TYPES:
                 findings.append(
@@ -210,7 +256,7 @@ class SqliteLog:
 
     def _connect(self, durability: str) -> sqlite3.Connection:
         connection = sqlite3.connect(
-            self._path, timeout=_BUSY_SECONDS, isolation_level=None, check_same_thread=False
+            self._path, timeout=refusals.BUSY_SECONDS, isolation_level=None, check_same_thread=False
         )
         connection.executescript(self._sql["settings_of_connection"])
         level = "FULL" if durability == "power-loss" else "NORMAL"
@@ -227,7 +273,7 @@ class SqliteLog:
     def _switch_to_wal(self) -> None:
         # SQLite does not wait for its lock on this one statement, so processes that open a new
         # log at the same moment must try again by themselves.
-        deadline = time.monotonic() + _BUSY_SECONDS
+        deadline = time.monotonic() + refusals.BUSY_SECONDS
         while True:
             try:
                 self._writer.execute(self._sql["journal"])
@@ -275,14 +321,14 @@ class SqliteLog:
             # All rows at once: an open cursor would keep the write-ahead log from being emptied.
             return self._reader.execute(self._sql[query], values).fetchall()
 
-    def _read_one_by_one(self, start: int, limit: int) -> base.Batch:
+    def _read_one_by_one(self, query: str, start: int, limit: int) -> base.Batch:
         """Read around rows that cannot be read; raise where nothing at all can be."""
         last = self._select("end")[0][0] or 0
         events: list[records.Event] = []
         seq = start
         for seq in range(start + 1, min(start + limit, last) + 1):
             try:
-                events += _events(self._select("read_one", seq))
+                events += _events(self._select(query, seq))
             except errors.EventLogError as cause:
                 events.append(_stand_in(seq, cause))
         return base.Batch(events, str(seq) if seq else base.START)
@@ -297,43 +343,10 @@ class SqliteLog:
         try:
             yield
         except sqlite3.Error as cause:
-            _refuse(self._path, cause)
+            refusals.refuse(self._path, cause)
         except OSError as cause:
             message = f"the event log's folder {self._path.parent} cannot be made: {cause}"
             raise errors.EventLogError(message) from cause
-
-
-_RECOVER = "stop Coppice, keep a copy, and mend it with `sqlite3 FILE .recover`"
-_REMEDIES = {
-    sqlite3.SQLITE_BUSY: f"another process held it for {_BUSY_SECONDS:.0f} s; stop that process",
-    sqlite3.SQLITE_LOCKED: "another statement holds it; try again",
-    sqlite3.SQLITE_NOTADB: "it is not an SQLite file; move it away, or set `store.home`",
-    sqlite3.SQLITE_CORRUPT: _RECOVER,
-    sqlite3.SQLITE_IOERR: "check the disk: it may be over its quota or failing",
-    sqlite3.SQLITE_READONLY: "it cannot be written; check the rights of the file and its folder",
-    sqlite3.SQLITE_PERM: "check the rights of the file and its folder",
-    sqlite3.SQLITE_CANTOPEN: "check the path `store.home` and the rights of the folder",
-    sqlite3.SQLITE_TOOBIG: "the event is larger than SQLite stores; send fewer rows per request",
-}
-
-
-def _refuse(path: Path, cause: sqlite3.Error) -> NoReturn:
-    """Raise the error of ours that says what to do about one of SQLite's."""
-    # The low byte is the kind; the rest says where in SQLite it happened.
-    code = getattr(cause, "sqlite_errorcode", 0) & 0xFF
-    if code == sqlite3.SQLITE_FULL or (code == sqlite3.SQLITE_IOERR and _disk_is_full(path)):
-        message = f"no room for the event log {path}: nothing was stored; free space and try again"
-        raise errors.LogFull(message) from cause
-    remedy = _REMEDIES.get(code, "`coppice doctor` checks the file")
-    message = f"the event log {path} cannot be used: {cause}; {remedy}"
-    raise errors.EventLogError(message) from cause
-
-
-def _disk_is_full(path: Path) -> bool:
-    try:
-        return shutil.disk_usage(path.parent).free < _LITTLE_SPACE
-    except OSError:
-        return False
 
 
 def _events(rows: Sequence[_Row]) -> list[records.Event]:

@@ -120,6 +120,26 @@ def test_every_default_is_a_promise() -> None:
             "cap_bytes": None,
             "when_full": "refuse",
         },
+        "kafka": {
+            "servers": "",
+            "prefix": "",
+            "client_id": "coppice",
+            "api_version": "2.3",
+            "deadline_seconds": 30.0,
+            "partitions": 6,
+            "replication": 3,
+            "min_insync": 2,
+            "tls": False,
+            "tls_ca_file": None,
+            "tls_cert_file": None,
+            "tls_key_file": None,
+            "tls_check_hostname": True,
+            "sasl_mechanism": None,
+            "sasl_username": "",
+            "sasl_password": pydantic.SecretStr(""),
+            "relay_metrics_port": 0,
+            "follow_metrics_port": 0,
+        },
         "evidence": {
             "mode": "asked",
             "alpha": 0.05,
@@ -207,8 +227,15 @@ class TestPlaces:
 
         assert paths.home == Path("/somewhere/state")
         assert paths.log_path == Path("/somewhere/state/events.sqlite")
+        assert paths.outbox_path == paths.log_path
         assert paths.routing_path == Path("/somewhere/state/routing.json")
         assert paths.registry_path == Path("/somewhere/state/bentoml")
+
+    def test_with_kafka_the_servers_outbox_is_a_file_of_its_own(self) -> None:
+        paths = tree(events={"backend": "kafka"}, kafka={"servers": "k:1"})
+
+        assert paths.log_path == Path("/somewhere/.coppice/events.sqlite")
+        assert paths.outbox_path == Path("/somewhere/.coppice/outbox.sqlite")
 
     def test_an_absolute_home_stays_where_it_is(self) -> None:
         assert tree(store={"home": "/elsewhere"}).home == Path("/elsewhere")
@@ -362,7 +389,7 @@ class TestValues:
             ("evidence", "alpha", 0.0),
             ("evidence", "audit_rate", 0.0),
             ("drift", "method", "auto"),
-            ("events", "backend", "kafka"),
+            ("events", "backend", "redis"),
             ("rollout", "mirror", 1.5),
         ],
     )
@@ -374,3 +401,65 @@ class TestValues:
 
     def test_a_secret_is_not_printed(self) -> None:
         assert "hush" not in repr(tree(serve={"routing_key_secret": "hush"}))
+
+
+class TestKafka:
+    def test_servers_are_told_apart(self) -> None:
+        read = tree(kafka={"servers": "a:9092, b.example:19092,[::1]:1"})
+
+        assert read.kafka.addresses == ("a:9092", "b.example:19092", "[::1]:1")
+
+    def test_servers_come_from_the_environment_as_kafka_writes_them(
+        self, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setenv("COPPICE_EVENTS__BACKEND", "kafka")
+        monkeypatch.setenv("COPPICE_KAFKA__SERVERS", "a:1,b:2")
+
+        assert tree().kafka.addresses == ("a:1", "b:2")
+
+    @pytest.mark.parametrize("servers", ["a", "a:", "a:b", "http://a:1", "a:1;b:2", '["a:1"]'])
+    def test_what_is_no_address_is_named(self, servers: str) -> None:
+        with pytest.raises(errors.SettingsError, match=r"kafka\.servers: .*is no `host:port`"):
+            tree(kafka={"servers": servers})
+
+    def test_kafka_without_servers_is_refused(self) -> None:
+        with pytest.raises(
+            errors.SettingsError, match=r"kafka\.servers is empty; name the brokers"
+        ):
+            tree(events={"backend": "kafka"})
+
+    @pytest.mark.parametrize(
+        ("table", "message"),
+        [
+            ({"tls_ca_file": "ca.pem"}, "need tls = true"),
+            ({"tls": True, "tls_cert_file": "own.pem"}, "belong together"),
+            ({"tls": True, "tls_key_file": "own.key"}, "belong together"),
+            ({"sasl_password": "hunter2"}, "need a sasl_mechanism"),
+            ({"sasl_username": "ada"}, "need a sasl_mechanism"),
+            ({"sasl_mechanism": "PLAIN"}, "needs sasl_username and sasl_password"),
+            (
+                {"sasl_mechanism": "PLAIN", "sasl_password": "hunter2"},
+                "needs sasl_username and sasl_password",
+            ),
+            ({"replication": 1}, r"min_insync \(2\) must not exceed replication \(1\)"),
+            ({"api_version": "new"}, "api_version"),
+            ({"prefix": "a/b"}, "prefix"),
+        ],
+    )
+    def test_what_does_not_fit_together_is_refused(
+        self, table: dict[str, object], message: str
+    ) -> None:
+        with pytest.raises(errors.SettingsError, match=message) as refusal:
+            tree(kafka=table)
+        assert "hunter2" not in str(refusal.value)
+
+    @pytest.mark.parametrize("password", [["hunter2"], {"x": "hunter2"}])
+    def test_a_password_of_the_wrong_type_is_not_shown(self, password: object) -> None:
+        with pytest.raises(errors.SettingsError) as refusal:
+            tree(kafka={"sasl_password": password})
+        assert "hunter2" not in str(refusal.value)
+
+    def test_a_password_is_not_printed(self) -> None:
+        sasl = {"sasl_mechanism": "PLAIN", "sasl_username": "a", "sasl_password": "hunter2"}
+
+        assert "hunter2" not in repr(tree(kafka=sasl))

@@ -42,6 +42,10 @@ class TestExplain:
     def test_a_secret_is_not_shown(self) -> None:
         assert "hunter2" not in finding(serve={"routing_secret": "hunter2"})
 
+    def test_a_table_is_not_shown_because_a_secret_may_be_in_it(self) -> None:
+        assert "hunter2" not in finding(serve={"routing_secret": {"hunter2": 1}})
+        assert "hunter2" not in finding(root={"password": "hunter2"})
+
 
 class TestVariables:
     @pytest.mark.parametrize(

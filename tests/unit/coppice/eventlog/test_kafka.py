@@ -1,8 +1,10 @@
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
-from coppice import errors
+from coppice import errors, settings
 from coppice.eventlog import base, kafka
 
 
@@ -39,3 +41,51 @@ def test_every_client_is_made_with_an_explicit_version_and_the_security_settings
     assert made["security_protocol"] == "SSL"
     # No request may take longer than 10 s, however long the deadline is.
     assert made["request_timeout_ms"] == 10_000
+
+
+def options(**table: object) -> kafka.Options:
+    tree = {"project": {"name": "digits"}, "kafka": {"servers": "a:1,b:2", **table}}
+    return kafka.Options.of(settings.from_tree(tree, root=Path("/somewhere")))
+
+
+SASL = {"sasl_mechanism": "SCRAM-SHA-512", "sasl_username": "ada", "sasl_password": "hunter2"}
+
+
+class TestOptions:
+    def test_they_come_from_the_settings(self) -> None:
+        found = options(prefix="eu.", api_version="2.5.1", deadline_seconds=7, client_id="x")
+
+        assert found == kafka.Options(
+            ("a:1", "b:2"),
+            prefix="eu.",
+            api_version=(2, 5, 1),
+            deadline_seconds=7.0,
+            client_id="x",
+            security={"security_protocol": "PLAINTEXT"},
+        )
+
+    def test_files_of_tls_lie_beside_the_settings(self) -> None:
+        found = options(
+            tls=True, tls_ca_file="ca.pem", tls_cert_file="/own.pem", tls_key_file="own.key"
+        )
+
+        assert found.security == {
+            "security_protocol": "SSL",
+            "ssl_check_hostname": True,
+            "ssl_cafile": "/somewhere/ca.pem",
+            "ssl_certfile": "/own.pem",
+            "ssl_keyfile": "/somewhere/own.key",
+        }
+
+    @pytest.mark.parametrize(
+        ("table", "protocol"), [({"tls": True}, "SASL_SSL"), ({}, "SASL_PLAINTEXT")]
+    )
+    def test_sasl_goes_over_what_there_is(self, table: dict[str, object], protocol: str) -> None:
+        made = options(**table, **SASL).connection()
+
+        assert made["security_protocol"] == protocol
+        assert made["sasl_mechanism"] == "SCRAM-SHA-512"
+        assert (made["sasl_plain_username"], made["sasl_plain_password"]) == ("ada", "hunter2")
+
+    def test_they_do_not_print_the_password(self) -> None:
+        assert "hunter2" not in f"{options(**SASL)} {options(**SASL)!r}"

@@ -10,7 +10,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from coppice import errors, records, settings
+from coppice import clock, errors, records, settings
 from coppice.eventlog import base, retention
 from coppice.eventlog.memory import MemoryLog
 from coppice.eventlog.retention import Rules
@@ -181,3 +181,30 @@ class TestRules:
         found = Rules.of(tree(tmp_path, retention_days=2.0, retention_bytes=2**20))
 
         assert found == Rules(172_800.0, 2**20, frozenset({"monitor"}))
+
+
+def joined_by_kafka(folder: Path, **events: object) -> settings.Settings:
+    tables = {"events": {"backend": "kafka", **events}, "kafka": {"servers": "k:9092"}}
+    return settings.from_tree({"project": {"name": "tiny"}, **tables}, root=folder)
+
+
+class TestWithKafka:
+    def test_the_relay_must_have_read_the_log_too(self, tmp_path: Path) -> None:
+        assert Rules.of(joined_by_kafka(tmp_path)).required == {"monitor", "relay"}
+
+    def test_only_the_relay_reads_the_servers_outbox(self, tmp_path: Path) -> None:
+        rules = Rules.of_outbox(joined_by_kafka(tmp_path, retention_bytes=2**20))
+
+        assert rules == Rules(None, 2**20, frozenset({"relay"}))
+
+    def test_an_outbox_is_kept_small_once_it_was_relayed(
+        self, log: SqliteLog, tmp_path: Path
+    ) -> None:
+        rules = Rules.of_outbox(joined_by_kafka(tmp_path, retention_days=1.0))
+        log.append([events.command(), events.prediction("a"), events.prediction("b")])
+        log.mark("relay", "2")
+
+        # NOW lies years back, so only what was not relayed stays.
+        assert retention.Retention(log, rules, clock.SystemClock()).turn() == 1
+        assert log.find("a", records.Prediction) == []
+        assert len(log.find("b", records.Prediction)) == 1

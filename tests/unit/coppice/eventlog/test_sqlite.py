@@ -9,7 +9,7 @@ import msgspec
 import pytest
 
 from coppice import errors, records
-from coppice.eventlog import base, queries, sqlite
+from coppice.eventlog import base, queries, refusals, sqlite
 from coppice.eventlog.sqlite import SqliteLog
 from tests.support import events
 
@@ -85,7 +85,7 @@ class TestOpening:
     def test_the_schema_version_is_written_down(self, path: Path) -> None:
         SqliteLog(path).close()
 
-        assert ask(path, "SELECT version FROM coppice_schema") == [(1,), (2,)]
+        assert ask(path, "SELECT version FROM coppice_schema") == [(1,), (2,), (3,)]
 
     def test_a_file_that_is_no_database_is_refused_and_left_alone(self, path: Path) -> None:
         path.write_bytes(b"not a database at all" * 300)
@@ -105,7 +105,7 @@ class TestOpening:
         SqliteLog(path).close()
         change(path, "INSERT INTO coppice_schema VALUES (99)")
 
-        with pytest.raises(errors.EventLogError, match="schema 99, this version reads 2; upgrade"):
+        with pytest.raises(errors.EventLogError, match="schema 99, this version reads 3; upgrade"):
             SqliteLog(path)
 
     def test_a_folder_that_cannot_be_made_is_named(self, tmp_path: Path) -> None:
@@ -162,19 +162,19 @@ class TestNoRoom:
         self, path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         # A disk with no byte left cannot be had in a test; the system's figure is stood in for.
-        monkeypatch.setattr(sqlite, "_disk_is_full", lambda _: True)
+        monkeypatch.setattr(refusals, "_disk_is_full", lambda _: True)
         cause = sqlite3.OperationalError("disk I/O error")
         cause.sqlite_errorcode = sqlite3.SQLITE_IOERR_WRITE
 
         with pytest.raises(errors.LogFull):
-            sqlite._refuse(path, cause)
+            refusals.refuse(path, cause)
 
     def test_an_io_error_on_a_disk_with_room_names_the_disk(self, path: Path) -> None:
         cause = sqlite3.OperationalError("disk I/O error")
         cause.sqlite_errorcode = sqlite3.SQLITE_IOERR_WRITE
 
         with pytest.raises(errors.EventLogError, match="check the disk") as refusal:
-            sqlite._refuse(path, cause)
+            refusals.refuse(path, cause)
         assert not isinstance(refusal.value, errors.LogFull)
 
 
@@ -182,7 +182,7 @@ class TestLocked:
     def test_a_log_held_by_another_writer_says_what_to_do(
         self, path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr(sqlite, "_BUSY_SECONDS", 0.01)
+        monkeypatch.setattr(refusals, "BUSY_SECONDS", 0.01)
         with (
             contextlib.closing(SqliteLog(path)) as log,
             contextlib.closing(sqlite3.connect(path, isolation_level=None)) as other,
@@ -347,14 +347,14 @@ class TestOldFiles:
             assert log.read(base.START).events == [old]
             assert log.readers() == {}
             assert log.integrity() == []
-        assert ask(path, "SELECT version FROM coppice_schema") == [(1,), (2,)]
+        assert ask(path, "SELECT version FROM coppice_schema") == [(1,), (2,), (3,)]
 
     @pytest.mark.usefixtures("old")
     def test_opening_it_again_changes_nothing_more(self, path: Path) -> None:
         SqliteLog(path).close()
         SqliteLog(path).close()
 
-        assert ask(path, "SELECT version FROM coppice_schema") == [(1,), (2,)]
+        assert ask(path, "SELECT version FROM coppice_schema") == [(1,), (2,), (3,)]
 
     @pytest.mark.usefixtures("old")
     def test_a_migration_that_fails_leaves_the_old_file_as_it_was(
@@ -419,3 +419,131 @@ class TestRemoving:
         assert log.remove("2", 4) == 2
         assert log.read("1").position == "6"
         assert len(log.read(base.START).events) == 4
+
+
+class TestReceiving:
+    """What came from Kafka is stored once, with how far it was read, and not sent there again."""
+
+    TOPIC = "coppice.command.v1"
+
+    def test_events_and_offsets_are_committed_together(self, path: Path, log: SqliteLog) -> None:
+        event = events.command()
+
+        log.receive([event], {(self.TOPIC, 0): 7})
+
+        with contextlib.closing(SqliteLog(path)) as other:
+            assert other.read(base.START).events == [event]
+            assert other.consumed() == {(self.TOPIC, 0): 7}
+
+    def test_a_log_that_never_received_has_consumed_nothing(self, log: SqliteLog) -> None:
+        log.append([events.command()])
+
+        assert log.consumed() == {}
+
+    def test_of_several_batches_the_last_offset_of_each_partition_stands(
+        self, log: SqliteLog
+    ) -> None:
+        log.receive([], {(self.TOPIC, 0): 7, (self.TOPIC, 1): 2})
+        log.receive([], {(self.TOPIC, 0): 9})
+
+        assert log.consumed() == {(self.TOPIC, 0): 9, (self.TOPIC, 1): 2}
+
+    def test_what_does_not_fit_moves_no_offset(self, path: Path) -> None:
+        with contextlib.closing(SqliteLog(path, max_bytes=64 * PAGE)) as log:
+            log.receive([], {(self.TOPIC, 0): 1})
+            with pytest.raises(errors.LogFull):
+                log.receive(one_page_each(100), {(self.TOPIC, 0): 101})
+
+            assert log.consumed() == {(self.TOPIC, 0): 1}
+            assert log.read(base.START).events == []
+
+    def test_an_event_that_comes_twice_is_stored_once(self, log: SqliteLog) -> None:
+        event = events.command()
+        log.receive([event, event], {(self.TOPIC, 0): 2})
+        log.receive([event], {(self.TOPIC, 0): 3})
+
+        assert log.read(base.START).events == [event]
+
+    def test_more_events_than_one_statement_takes_come_in_order(self, log: SqliteLog) -> None:
+        # 64 rows share a statement, so these are two.
+        received = [events.command() for _ in range(100)]
+
+        log.receive(received, {(self.TOPIC, 0): 100})
+
+        assert log.read(base.START).events == received
+
+    def test_only_what_was_appended_here_is_to_be_relayed(self, log: SqliteLog) -> None:
+        first, second, foreign = (events.command() for _ in range(3))
+        log.append([first])
+        log.receive([foreign], {(self.TOPIC, 0): 1})
+        log.append([second])
+
+        assert log.read_local(base.START).events == [first, second]
+
+    def test_an_event_of_our_own_that_comes_back_stays_our_own(self, log: SqliteLog) -> None:
+        event = events.command()
+        log.append([event])
+        log.receive([event], {(self.TOPIC, 0): 1})
+
+        assert log.read_local(base.START).events == [event]
+
+    def test_what_came_from_kafka_is_passed_by_once(self, log: SqliteLog) -> None:
+        log.receive([events.command() for _ in range(5)], {(self.TOPIC, 0): 5})
+
+        assert log.read_local(base.START) == base.Batch([], "5")
+
+    def test_a_limit_keeps_the_position_behind_the_last_event_given(self, log: SqliteLog) -> None:
+        first, second = events.command(), events.command()
+        log.append([first])
+        log.receive([events.command()], {(self.TOPIC, 0): 1})
+        log.append([second])
+
+        batch = log.read_local(base.START, limit=1)
+
+        assert batch == base.Batch([first], "1")
+        assert log.read_local(batch.position, limit=1) == base.Batch([second], "3")
+
+    def test_a_reader_of_an_empty_log_stays_at_the_start(self, log: SqliteLog) -> None:
+        assert log.read_local(base.START) == base.Batch([], base.START)
+
+    def test_a_position_never_moves_back_where_events_were_removed(self, log: SqliteLog) -> None:
+        log.append([events.prediction(str(number)) for number in range(5)])
+        log.remove(base.START, 5)  # all but the first, by which the log is known
+
+        assert log.read_local("5") == base.Batch([], "5")
+
+    def test_a_row_that_cannot_be_read_does_not_hold_up_the_relay(
+        self, path: Path, log: SqliteLog
+    ) -> None:
+        appended = [events.command() for _ in range(3)]
+        log.append(appended)
+        change(path, "UPDATE events SET source = CAST(X'FF' AS TEXT) WHERE seq = 2")
+
+        assert log.read_local(base.START) == base.Batch([appended[0], appended[2]], "3")
+
+    def test_the_backlog_counts_what_was_appended_here(self, log: SqliteLog) -> None:
+        event = events.padded(events.command(), 10)
+        log.append([events.command()])
+        log.receive([events.command()], {(self.TOPIC, 0): 1})
+        log.append([event])
+
+        assert log.backlog("1") == base.Backlog(1, 10, events.NOW)
+        assert log.backlog("3") == base.Backlog(0, 0, None)
+
+
+def test_a_log_of_the_last_schema_is_brought_up_to_date(path: Path) -> None:
+    event = events.command()
+    with contextlib.closing(SqliteLog(path)) as log:
+        log.append([event])
+    # What the third migration made is taken away again.
+    change(
+        path,
+        "ALTER TABLE events DROP COLUMN from_kafka",
+        "DROP TABLE consumed",
+        "DELETE FROM coppice_schema WHERE version = 3",
+    )
+
+    with contextlib.closing(SqliteLog(path)) as log:
+        log.receive([events.command()], {("coppice.command.v1", 0): 1})
+
+        assert log.read_local(base.START).events == [event]
