@@ -21,10 +21,12 @@ from _bentoml_sdk import Service
 from starlette import responses
 
 from coppice import artifact, errors, settings, telemetry
-from service import admission, compose, engine, front, http, recorder
+from service import admission, compose, engine, front, http, recorder, workers
 
 PROJECT = "COPPICE_PROJECT"
 ORPHAN_SECONDS = 0.5
+FIRST_LOAD_SECONDS = 10.0
+"""A worker takes no connections before its versions are in memory, or so long has passed."""
 
 _LOG = structlog.get_logger()
 
@@ -45,7 +47,7 @@ class Typed:
         telemetry.silence()
         telemetry.configure("service")
         tree = settings.load(Path(os.environ.get(PROJECT, ".")))
-        self.bento_service.open(tree)
+        await self.bento_service.open(tree)
 
     @bentoml.on_shutdown  # type: ignore[untyped-decorator]
     async def close(self) -> None:
@@ -161,16 +163,25 @@ class FrontDoor(Service[Typed]):  # type: ignore[misc]
 
     plane: compose.Plane | None = None
     _orphan_guard: asyncio.Task[None] | None = None
+    _presence: workers.Presence | None = None
 
     def to_asgi(self, is_main: bool = True) -> Any:  # noqa: FBT001, FBT002 - BentoML's signature
         """Return the application that a worker serves."""
-        return front.Front(super().to_asgi(is_main=is_main), lambda: self.plane)
+        inner = super().to_asgi(is_main=is_main)
+        folder = os.environ.get(workers.FOLDER)
+        swept = inner if folder is None else workers.Swept(inner, Path(folder))
+        return front.Front(swept, lambda: self.plane)
 
-    def open(self, tree: settings.Settings) -> None:
-        """Open the data plane; called on the event loop of a worker."""
+    async def open(self, tree: settings.Settings) -> None:
+        """Open the data plane; called on the event loop of a worker, before it takes requests."""
         loop = asyncio.get_running_loop()
+        folder = os.environ.get(workers.FOLDER)
+        if folder is not None:
+            self._presence = workers.Presence(Path(folder))
         self.plane = compose.Plane(tree, loop=loop, metrics=recorder.Recorder())
         self._orphan_guard = loop.create_task(_end_with(os.getppid()))
+        # Else a worker that is started anew would refuse what the others could have answered.
+        await asyncio.to_thread(self.plane.switchboard.tried.wait, FIRST_LOAD_SECONDS)
 
     def close(self) -> None:
         """Drain the data plane."""
@@ -179,6 +190,8 @@ class FrontDoor(Service[Typed]):  # type: ignore[misc]
         if self.plane is not None:
             self.plane.close()
             self.plane = None
+        if self._presence is not None:
+            self._presence.close()
 
 
 async def _end_with(parent: int) -> None:

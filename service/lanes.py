@@ -129,6 +129,8 @@ class Switchboard:
         self._loop = loop
         self._metrics = metrics
         self._stop = threading.Event()
+        self.tried = threading.Event()
+        """Set once the first routing table was taken over, or could not be."""
         self._thread = threading.Thread(target=self._watch, name="lanes", daemon=True)
         self._seen: object = self  # no file's stamp
         self._retry_at = 0.0
@@ -183,6 +185,7 @@ class Switchboard:
             except Exception as cause:  # noqa: BLE001 - the loop must go on
                 _LOG.warning("routing table not taken over", error=str(cause) or repr(cause))
                 self._metrics.load_failed()
+            self.tried.set()
             if self._stop.wait(POLL_SECONDS):
                 return
 

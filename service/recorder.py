@@ -3,6 +3,10 @@
 BentoML's workers run Prometheus in multiprocess mode: the values lie in files that every worker's
 `/metrics` adds up. So nothing is made on import; a `Recorder` is made inside the worker, where
 `PROMETHEUS_MULTIPROC_DIR` is set. That mode has no Info metric, hence the gauge that is always 1.
+
+Each gauge says how the workers that live make one value: the sum of what waits, the largest where
+one worker is enough to say so, and the oldest of the generations, because a routing table is in
+force once every worker routes by it. `service.workers` sees to it that the dead no longer count.
 """
 
 from __future__ import annotations
@@ -43,9 +47,7 @@ class Recorder:
 
     def __init__(self, collectors: registry.CollectorRegistry = registry.REGISTRY) -> None:
         counter = functools.partial(prometheus_client.Counter, registry=collectors)
-        gauge = functools.partial(
-            prometheus_client.Gauge, registry=collectors, multiprocess_mode="mostrecent"
-        )
+        gauge = functools.partial(prometheus_client.Gauge, registry=collectors)
         histogram = functools.partial(prometheus_client.Histogram, registry=collectors)
         self._requests = counter(
             "coppice_requests_total",
@@ -78,15 +80,20 @@ class Recorder:
             "coppice_turn_failures_total", "Unforeseen errors in the server's own loops.", ["loop"]
         )
         self._generation = gauge(
-            "coppice_routing_generation", "Generation of the routing table in force."
+            "coppice_routing_generation",
+            "Generation of the routing table in force; the oldest of all workers.",
+            multiprocess_mode="livemin",
         )
         self._model_info = gauge(
             "coppice_model_info",
-            "1 for each version in memory, with its part; 0 once it is gone.",
+            "1 for each version in memory of any worker, with its part; 0 once it is gone.",
             ["version", "part"],
+            multiprocess_mode="livemax",
         )
         self._canary_shut = gauge(
-            "coppice_canary_shut", "1 while the crash guard keeps the canary lane shut."
+            "coppice_canary_shut",
+            "1 while the crash guard of any worker keeps the canary lane shut.",
+            multiprocess_mode="livemax",
         )
         self._children: dict[tuple[Any, ...], Any] = {}
         self._make_of_outbox(collectors)
@@ -113,9 +120,9 @@ class Recorder:
         )
         self._backlog = prometheus_client.Gauge(
             "coppice_outbox_backlog",
-            "Events that wait for their commit.",
+            "Events that wait for their commit, in all workers together.",
             registry=collectors,
-            multiprocess_mode="mostrecent",
+            multiprocess_mode="livesum",
         )
 
     def _begin_at_nought(self) -> None:

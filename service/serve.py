@@ -15,6 +15,7 @@ from pathlib import Path
 from coppice import errors, settings, telemetry
 
 SERVICE = "service.app:Coppice"
+IN_CONTAINER = "BENTOML_CONTAINERIZED"
 GRACEFUL_SECONDS = 20
 """Longest wait for requests in flight when the server is told to end."""
 
@@ -52,8 +53,10 @@ def environment(tree: settings.Settings) -> dict[str, str]:
     servers of a user in one folder; so each project gets a home of its own.
     """
     overrides = {"services": {"coppice": {"workers": tree.serve.workers}}}
+    # With this variable set BentoML does not start a new worker where one died.
+    inherited = {name: value for name, value in os.environ.items() if name != IN_CONTAINER}
     return {
-        **os.environ,
+        **inherited,
         **telemetry.OPT_OUT,
         "COPPICE_PROJECT": str(tree.root.resolve()),
         "BENTOML_HOME": str(tree.registry_path),

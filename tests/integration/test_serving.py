@@ -47,14 +47,7 @@ def _champion_alone(made: serving.Project, running: serving.Server) -> None:
 def take(made: serving.Project, running: serving.Server, **fields: Any) -> None:
     """Write a routing table and wait until the server routes by it."""
     generation = made.route(**fields).generation
-    running.wait_until(lambda: metric(running, "coppice_routing_generation") == generation)
-
-
-def metric(running: serving.Server, name: str) -> float:
-    """The sum of a metric over its labels."""
-    lines = running.ask("/metrics").body.decode().splitlines()
-    values = [line.rsplit(" ", 1)[1] for line in lines if line.split("{")[0].split(" ")[0] == name]
-    return sum(map(float, values))
+    running.wait_until(lambda: serving.metric(running, "coppice_routing_generation") == generation)
 
 
 def stored(made: serving.Project, kind: type[records.Record]) -> list[Any]:
@@ -267,12 +260,12 @@ def test_a_corrupt_candidate_never_takes_traffic(
     corrupt = made.add(artifacts.linear_classifier, bias=[0.0, 7.0])
     path = made.path(corrupt) / artifact.MODEL
     path.write_bytes(path.read_bytes()[:-1])
-    failures = metric(running, "coppice_load_failures_total")
+    failures = serving.metric(running, "coppice_load_failures_total")
     take(made, running, candidate=corrupt, weight=1.0, mirror=1.0)
     reply = running.ask(serving.INFER, serving.infer_body(id="corrupt-1"))
     assert (reply.status, reply.headers["x-coppice-version"]) == (200, made.champion)
     assert prediction(made, "corrupt-1").fallback_version == corrupt
-    assert metric(running, "coppice_load_failures_total") > failures
+    assert serving.metric(running, "coppice_load_failures_total") > failures
     name = corrupt.partition(":")[2]
     assert running.ask(f"/v2/models/tiny/versions/{name}/ready").status == 503
     assert running.ask("/v2/models/tiny/ready").status == 200
@@ -286,7 +279,7 @@ def test_a_candidate_that_fails_is_answered_for_by_stable(
     reply = running.ask(serving.INFER, serving.infer_body([[2.0] * 4], id="fallback-1"))
     assert (reply.status, reply.headers["x-coppice-lane"]) == (200, "stable")
     assert prediction(made, "fallback-1").fallback_version == failing
-    assert metric(running, "coppice_fallbacks_total") >= 1.0
+    assert serving.metric(running, "coppice_fallbacks_total") >= 1.0
 
 
 def test_the_port_of_a_running_server_is_said_to_be_taken(

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
-import json
 import os
 import signal
 from pathlib import Path
@@ -56,27 +54,3 @@ def test_a_worker_whose_supervisor_is_killed_ends_and_frees_the_port(
         running.wait_until(lambda: not serving.is_ready(running))
     with serving.server(made) as again:
         assert again.ask("/v2/health/ready").status == 200
-
-
-def test_two_workers_share_a_log_and_accept_a_label_once(tmp_path: Path) -> None:
-    made = serving.project(tmp_path, serve={"port": serving.free_port(), "workers": 2})
-    with serving.server(made) as running:
-        names = [f"r{number}" for number in range(20)]
-        statuses = asyncio.run(ask_all(running, names))
-        assert statuses == [200] * 20
-        twice = asyncio.run(label_all(running, names * 2))
-        # Each label once, and each a second time in vain.
-        assert sorted(twice) == [200] * 20 + [409] * 20
-    assert stored(made) == set(names)
-
-
-async def ask_all(running: serving.Server, names: list[str]) -> list[int]:
-    bodies = [serving.infer_body(id=name) for name in names]
-    asked = [asyncio.to_thread(running.ask, serving.INFER, body) for body in bodies]
-    return [reply.status for reply in await asyncio.gather(*asked)]
-
-
-async def label_all(running: serving.Server, names: list[str]) -> list[int]:
-    bodies = [json.dumps({"request_id": name, "label": "yes"}).encode() for name in names]
-    asked = [asyncio.to_thread(running.ask, "/feedback", body) for body in bodies]
-    return [reply.status for reply in await asyncio.gather(*asked)]

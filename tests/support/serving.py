@@ -272,6 +272,18 @@ def server(made: Project) -> Iterator[Server]:
         running.kill()
 
 
+def metric(running: Server, name: str, **labels: str) -> float:
+    """The sum of a metric over the series that have these labels."""
+    lines = running.ask("/metrics").body.decode().splitlines()
+    wanted = [f'{label}="{value}"' for label, value in labels.items()]
+    values = [
+        line.rsplit(" ", 1)[1]
+        for line in lines
+        if line.split("{")[0].split(" ")[0] == name and all(pair in line for pair in wanted)
+    ]
+    return sum(map(float, values))
+
+
 def is_ready(running: Server) -> bool:
     """Whether the server answers requests."""
     try:

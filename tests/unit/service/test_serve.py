@@ -65,3 +65,11 @@ def test_the_environment_keeps_what_is_set_and_reports_home_to_nobody(
     found = serve.environment(tree(tmp_path, 1024))
     assert found["COPPICE_SERVE__PORT"] == "1234"
     assert found["BENTOML_DO_NOT_TRACK"] == "True"
+
+
+def test_a_worker_that_dies_in_a_container_is_replaced_too(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # BentoML sets this in its images, and starts no new worker then.
+    monkeypatch.setenv("BENTOML_CONTAINERIZED", "true")
+    assert "BENTOML_CONTAINERIZED" not in serve.environment(tree(tmp_path, 1024))
