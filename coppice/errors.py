@@ -15,6 +15,8 @@ is wrapped where the library is at home and chained as the cause; bugs are never
     ├── UnknownVersion              exit 3   HTTP 404
     ├── EventLogError               exit 5   HTTP 503
     │   ├── LogFull                          HTTP 507
+    │   ├── EventTooLarge                             for Kafka, never for a local log
+    │   ├── RelayStuck              exit 9            Kafka missed the deadline
     │   └── UndecodableEvent
     ├── RequestError                         HTTP 400 what a client sent
     │   ├── UnknownModel                     HTTP 404
@@ -97,6 +99,16 @@ class LogFull(EventLogError):
     """The event log's disk is full, so nothing was stored. Free space, then send it again."""
 
     http_status = 507
+
+
+class EventTooLarge(EventLogError):
+    """An event is larger than Kafka takes. Send fewer rows per request, or store fewer inputs."""
+
+
+class RelayStuck(EventLogError):
+    """Kafka did not acknowledge in time. Start the relay again: it repeats what it must."""
+
+    exit_code = 9
 
 
 class UndecodableEvent(EventLogError):

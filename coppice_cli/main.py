@@ -4,8 +4,8 @@ Called by the console script. Takes the arguments of the process; gives an exit 
 quick because commands import what they need when they run.
 
 Exit codes: 0 done, 1 a finding or an error of no other class, 2 usage, settings or project, 3
-artifact or version, 4 a gate refused, 5 event log, 6 pruning, 7 rollout, 8 environment, 130
-interrupted. `coppice.errors` draws the tree.
+artifact or version, 4 a gate refused, 5 event log, 6 pruning, 7 rollout, 8 environment, 9 a
+relay whose Kafka is stuck, 130 interrupted. `coppice.errors` draws the tree.
 """
 
 from __future__ import annotations
@@ -31,6 +31,7 @@ from coppice_cli.commands import (
     monitoring,
     processes,
     prune,
+    relay,
     report,
     rollout,
     status,
@@ -58,6 +59,7 @@ app.command(rich_help_panel=RUN)(up.up)
 app.command(rich_help_panel=RUN)(processes.serve)
 app.command(rich_help_panel=RUN)(processes.monitor)
 app.command(rich_help_panel=RUN)(processes.retrain)
+app.command(rich_help_panel=RUN)(relay.relay)
 app.add_typer(rollout.app, name="rollout", rich_help_panel=LOOK)
 app.command(rich_help_panel=LOOK)(status.status)
 app.command(rich_help_panel=LOOK)(report.report)

@@ -238,14 +238,15 @@ class Outbox:
         return failures
 
     def _bare(self, events: list[records.Event]) -> list[records.Event]:
-        stripped = [_without_inputs(event) for event in events]
+        stripped = [without_inputs(event) for event in events]
         changed = sum(new is not old for new, old in zip(stripped, events, strict=True))
         if changed:
             self._metrics.inputs_dropped(changed)
         return stripped
 
 
-def _without_inputs(event: records.Event) -> records.Event:
+def without_inputs(event: records.Event) -> records.Event:
+    """Return a prediction without its inputs; the very same event where there are none."""
     if event.type != _PREDICTION:
         return event
     record = records.unseal(event)

@@ -17,6 +17,9 @@ Move: TypeAlias = Literal["nothing", "start", "clear away"]
 
 HOPELESS = frozenset({2})
 """Exit codes of settings and project errors: starting again cannot mend them."""
+PASSING = frozenset({9})
+"""Exit codes of trouble outside this machine, such as a cluster that is stuck: however long that
+lasts, the rest of the loop goes on, so nobody is given up for it."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -126,7 +129,11 @@ def _crashed(life: Life, exit_code: int, patience: Patience, now: float) -> Life
     if exit_code in HOPELESS:
         return dataclasses.replace(life, phase="given up", since=now, reason=reason)
     stable = life.phase == "running" and now - life.since >= patience.stable_seconds
-    return _wait(life, 1 if stable else life.crashes + 1, reason, patience, now)
+    crashes = 1 if stable else life.crashes + 1
+    if exit_code in PASSING:
+        # Long pauses as after many crashes, but never the last one.
+        crashes = min(crashes, patience.limit - 1)
+    return _wait(life, crashes, reason, patience, now)
 
 
 def _wait(life: Life, crashes: int, reason: str, patience: Patience, now: float) -> Life:

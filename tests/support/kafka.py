@@ -61,6 +61,20 @@ class Cluster:
         """Move a partition to another leader."""
         self._call("partition_set_leader", topic.encode(), partition, broker)
 
+    def stop(self, *brokers: int) -> None:
+        """Take brokers down: they hang up, and nobody is let in. Theirs stay leaders in name."""
+        for broker in brokers:
+            self._call("broker_set_down", broker)
+
+    def start(self, *brokers: int) -> None:
+        """Bring brokers back."""
+        for broker in brokers:
+            self._call("broker_set_up", broker)
+
+    def slow_down(self, broker: int, seconds: float) -> None:
+        """Let a broker answer each request so much later."""
+        self._call("broker_set_rtt", broker, int(1000 * seconds))
+
     def close(self) -> None:
         """End the cluster."""
         self._library.rd_kafka_mock_cluster_destroy(ctypes.c_void_p(self._cluster))
