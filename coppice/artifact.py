@@ -26,7 +26,7 @@ import numpy.typing as npt
 import safetensors
 import safetensors.numpy
 
-from coppice import errors, labels, records
+from coppice import errors, labels, numbers, records
 
 SCHEMA = 1
 MANIFEST = "manifest.json"
@@ -230,6 +230,6 @@ def _check_input(spec: TensorSpec, array: npt.NDArray[np.generic]) -> None:
         wanted = ["rows", *spec.shape]
         message = f"input {spec.name!r} has shape {list(array.shape)}, expected {wanted}"
         raise errors.RequestError(message)
-    if array.dtype.kind == "f" and not np.isfinite(array).all():
+    if numbers.is_float(array.dtype) and not np.isfinite(array).all():
         message = f"input {spec.name!r} holds NaN or infinite values; send finite numbers"
         raise errors.RequestError(message)

@@ -21,7 +21,7 @@ from typing import NamedTuple, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
-from coppice import artifact, errors
+from coppice import artifact, errors, numbers
 
 Array: TypeAlias = npt.NDArray[np.generic]
 Floats: TypeAlias = npt.NDArray[np.float32]
@@ -32,8 +32,6 @@ MAX_COMPONENTS = 8
 MAX_COLUMNS = 12
 MAX_VALUES = 4096
 STATISTICS = ("mean", "std", "min", "max", "zero_share")
-
-_NUMBERS = "biuf"
 
 
 class Basis(NamedTuple):
@@ -99,7 +97,7 @@ def feature_names(
 
 def _input_names(spec: artifact.TensorSpec) -> list[str]:
     name, size = f"input.{spec.name}", math.prod(spec.shape)
-    if np.dtype(spec.dtype).kind not in _NUMBERS or size == 0:
+    if not numbers.is_number(np.dtype(spec.dtype)) or size == 0:
         return []
     if spec.shape == ():
         return [name]
@@ -173,7 +171,7 @@ def _score_columns(scores: Floats) -> Floats:
 
 
 def _input_columns(spec: artifact.TensorSpec, array: Array) -> Floats:
-    if array.dtype.kind not in _NUMBERS or array.size == 0:
+    if not numbers.is_number(array.dtype) or array.size == 0:
         return np.empty((len(array), 0), dtype=np.float32)
     flat = array.reshape(len(array), -1)
     if _is_tabular(spec):

@@ -25,6 +25,9 @@ Floats: TypeAlias = npt.NDArray[np.float32]
 SCORES = "scores"
 EMBEDDING = "embedding"
 
+_BFLOAT16 = 16
+"""Number of bfloat16 in ONNX's `TensorProto.DataType`."""
+
 # The same names are reached through the runtime, so that who answers also tells the columns.
 Basis = features.Basis
 feature_names = features.feature_names
@@ -85,7 +88,9 @@ class Session:
         except _FAILURES as cause:
             message = f"{path} cannot be loaded: {cause}; pack the artifact again"
             raise errors.ArtifactError(message) from cause
-        self.inputs: tuple[str, ...] = tuple(node.name for node in self._session.get_inputs())
+        nodes = self._session.get_inputs()
+        self.inputs: tuple[str, ...] = tuple(node.name for node in nodes)
+        self._bfloat16 = {node.name for node in nodes if node.type == "tensor(bfloat16)"}
         self.outputs: tuple[str, ...] = tuple(node.name for node in self._session.get_outputs())
 
     def run(self, inputs: Mapping[str, Array]) -> dict[str, Array]:
@@ -97,11 +102,19 @@ class Session:
             The graph fails on these inputs.
         """
         try:
-            outputs = self._session.run(self.outputs, dict(inputs))
+            outputs = self._session.run(self.outputs, self._feeds(inputs))
         except (*_FAILURES, ValueError) as cause:  # ValueError: an input is missing
             message = f"{self._path} failed: {cause}"
             raise errors.ArtifactError(message) from cause
         return dict(zip(self.outputs, outputs, strict=True))
+
+    def _feeds(self, inputs: Mapping[str, Array]) -> dict[str, Any]:
+        feeds: dict[str, Any] = dict(inputs)
+        for name in self._bfloat16 & feeds.keys():
+            # The library knows bfloat16, but not numpy's name for it: it is told the bits.
+            bits = np.ascontiguousarray(feeds[name]).view(np.uint16)
+            feeds[name] = onnxruntime.OrtValue.ortvalue_from_numpy_with_onnx_type(bits, _BFLOAT16)
+        return feeds
 
 
 class Runtime:

@@ -12,7 +12,7 @@ data extension.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import msgspec
@@ -22,24 +22,32 @@ from service import tensors
 
 HEADER_LENGTH = "inference-header-content-length"
 
+MAX_TENSORS = 1024
+"""More inputs or outputs than any model has; bounds what is repeated in a refusal."""
+
+MAX_NAME = 256
+
+_UNSPOKEN = ("classification", "shared_memory_region")
+"""Parameters of an output that would change its meaning, so that they cannot be passed over."""
+
 
 class _Tensor(msgspec.Struct):
     name: str
     shape: list[int]
     datatype: str
-    parameters: dict[str, Any] = {}
+    parameters: dict[str, Any] | None = None
     data: msgspec.Raw = msgspec.Raw()
 
 
 class _Output(msgspec.Struct):
     name: str
-    parameters: dict[str, Any] = {}
+    parameters: dict[str, Any] | None = None
 
 
 class _Body(msgspec.Struct):
     inputs: list[_Tensor]
     id: str | None = None
-    parameters: dict[str, Any] = {}
+    parameters: dict[str, Any] | None = None
     outputs: list[_Output] | None = None
 
 
@@ -108,7 +116,10 @@ def decode(body: bytes, header_length: str | None = None) -> Request:
         message = f"the body is not an inference request: {cause}"
         raise errors.RequestError(message) from cause
     inputs = _inputs(parsed.inputs, view[length:])
-    return Request(parsed.id, inputs, parsed.parameters, _wanted(parsed))
+    said = parsed.parameters or {}
+    asked = [(output.name, output.parameters or {}) for output in parsed.outputs or ()]
+    everything = flag(said, "binary_data_output", default=False)
+    return Request(parsed.id, inputs, said, wanted(asked, otherwise_binary=everything))
 
 
 def _header_length(text: str | None, size: int) -> int:
@@ -127,10 +138,8 @@ def _inputs(parsed: list[_Tensor], rest: memoryview) -> dict[str, tensors.Array]
     found: dict[str, tensors.Array] = {}
     offset = 0
     for tensor in parsed:
-        size = tensor.parameters.get("binary_data_size")
-        if tensor.name in found:
-            message = f"input {tensor.name!r} is given twice"
-            raise errors.RequestError(message)
+        check_name(tensor.name, found)
+        size = (tensor.parameters or {}).get("binary_data_size")
         if size is None:
             found[tensor.name] = _from_json(tensor)
             continue
@@ -155,7 +164,8 @@ def _from_json(tensor: _Tensor) -> tensors.Array:
 def _from_bytes(tensor: _Tensor, size: Any, rest: memoryview) -> tensors.Array:
     if type(size) is not int or not 0 <= size <= len(rest):
         message = (
-            f"input {tensor.name!r}: `binary_data_size` is {size!r}, but {len(rest)} bytes are left"
+            f"input {tensor.name!r}: `binary_data_size` is {str(size)[:40]!r}, but {len(rest)} "
+            "bytes are left"
         )
         raise errors.RequestError(message)
     if tensor.data:
@@ -164,27 +174,77 @@ def _from_bytes(tensor: _Tensor, size: Any, rest: memoryview) -> tensors.Array:
     return tensors.from_bytes(tensor.name, tensor.datatype, tensor.shape, rest[:size])
 
 
-def _wanted(parsed: _Body) -> Wanted:
-    everything = _flag(parsed.parameters, "binary_data_output", default=False)
-    if not parsed.outputs:
-        return Wanted(None, {}, everything)
-    for output in parsed.outputs:
-        if output.parameters.get("classification"):
-            message = f"output {output.name!r}: `classification` is not supported; ask for `label`"
-            raise errors.RequestError(message)
-    binary = {
-        output.name: _flag(output.parameters, "binary_data", default=everything)
-        for output in parsed.outputs
-    }
-    return Wanted(tuple(binary), binary, everything)
+def check_name(name: str, others: Collection[str]) -> None:
+    """Refuse a tensor whose name is given twice or is too long, and more tensors than may be.
+
+    Raises
+    ------
+    RequestError
+        It is so.
+    """
+    if name in others:
+        message = f"tensor {name!r} is given twice"
+        raise errors.RequestError(message)
+    if len(name) > MAX_NAME or len(others) >= MAX_TENSORS:
+        message = (
+            f"tensor {name[:40]!r}: names have at most {MAX_NAME} characters, and a request at "
+            f"most {MAX_TENSORS} tensors"
+        )
+        raise errors.RequestError(message)
 
 
-def _flag(parameters: Mapping[str, Any], name: str, *, default: bool) -> bool:
+def wanted(asked: Sequence[tuple[str, Mapping[str, Any]]], *, otherwise_binary: bool) -> Wanted:
+    """Read which outputs a client asks for, by name and parameters; nobody asked means all.
+
+    >>> wanted([("label", {"binary_data": True})], otherwise_binary=False).binary
+    {'label': True}
+
+    Raises
+    ------
+    RequestError
+        An output is asked for in a way that is not spoken here, or twice.
+    """
+    binary: dict[str, bool] = {}
+    for name, parameters in asked:
+        check_name(name, binary)
+        for unspoken in _UNSPOKEN:
+            if parameters.get(unspoken):
+                message = f"output {name!r}: `{unspoken}` is not supported; leave it out"
+                raise errors.RequestError(message)
+        binary[name] = flag(parameters, "binary_data", default=otherwise_binary)
+    return Wanted(tuple(binary) or None, binary, otherwise_binary)
+
+
+def flag(parameters: Mapping[str, Any], name: str, *, default: bool) -> bool:
+    """Return a parameter that is true or false.
+
+    Raises
+    ------
+    RequestError
+        It is something else.
+    """
     value = parameters.get(name, default)
     if not isinstance(value, bool):
-        message = f"parameter {name!r} is {value!r}, expected true or false"
+        message = f"parameter {name!r} is {str(value)[:40]!r}, expected true or false"
         raise errors.RequestError(message)
     return value
+
+
+def chosen(answer: Answer, wanted: Wanted) -> dict[str, tensors.Array]:
+    """Return the outputs that were asked for, in the order asked.
+
+    Raises
+    ------
+    RequestError
+        An output was asked for that the model does not have.
+    """
+    if wanted.names is None:
+        return dict(answer.outputs)
+    for name in wanted.names:
+        if name not in answer.outputs:
+            message = f"there is no output {name!r}; the model has {sorted(answer.outputs)}"
+            raise errors.RequestError(message)
+    return {name: answer.outputs[name] for name in wanted.names}
 
 
 def encode(answer: Answer, wanted: Wanted) -> Encoded:
@@ -202,11 +262,7 @@ def encode(answer: Answer, wanted: Wanted) -> Encoded:
     """
     described: list[dict[str, Any]] = []
     raw: list[bytes] = []
-    for name in answer.outputs if wanted.names is None else wanted.names:
-        array = answer.outputs.get(name)
-        if array is None:
-            message = f"there is no output {name!r}; the model has {sorted(answer.outputs)}"
-            raise errors.RequestError(message)
+    for name, array in chosen(answer, wanted).items():
         one: dict[str, Any] = {
             "name": name,
             "datatype": tensors.datatype(records.dtype_name(array.dtype)),

@@ -1,7 +1,9 @@
 """Tensors as the Open Inference Protocol writes them: datatype names, JSON lists and raw bytes.
 
 Pure: bytes in, arrays out, and back. Raw bytes become arrays without a copy wherever the processor
-allows it. Whatever does not fit its own description is refused with the name of the tensor.
+allows it. Texts (BYTES) are `str` in arrays of objects, because the runtime takes nothing else, so
+bytes that are not UTF-8 are refused. Whatever does not fit its own description is refused with the
+name of the tensor.
 
 References
 ----------
@@ -21,7 +23,7 @@ import msgspec
 import numpy as np
 import numpy.typing as npt
 
-from coppice import errors
+from coppice import errors, numbers
 
 Array: TypeAlias = npt.NDArray[np.generic]
 
@@ -30,6 +32,9 @@ MAX_RANK = 8
 
 MAX_SIDE = 2**40
 """A dimension that no memory holds; larger ones are refused before anything is computed."""
+
+MAX_ELEMENTS = 2**48
+"""More elements than any memory holds, even where a dimension of 0 says that there are none."""
 
 BYTES = "BYTES"
 
@@ -44,11 +49,13 @@ _DTYPES: dict[str, np.dtype[Any]] = {
     "INT32": np.dtype("<i4"),
     "INT64": np.dtype("<i8"),
     "FP16": np.dtype("<f2"),
+    "BF16": numbers.BFLOAT16,
     "FP32": np.dtype("<f4"),
     "FP64": np.dtype("<f8"),
 }
 _DATATYPES = {dtype.name: name for name, dtype in _DTYPES.items()} | {"object": BYTES}
-_ELEMENTS: dict[str, type] = {"b": bool, "u": int, "i": int, "f": float, "O": str}
+_ELEMENTS: dict[str, type] = {"b": bool, "u": int, "i": int, "f": float, "V": float, "O": str}
+"""What a JSON list of a kind of dtype holds; bfloat16 is of the kind V."""
 
 
 def datatype(dtype: str) -> str:
@@ -71,7 +78,7 @@ def dtype_of(name: str, kind: str) -> np.dtype[Any]:
     dtype = np.dtype(object) if kind == BYTES else _DTYPES.get(kind)
     if dtype is None:
         known = ", ".join([*_DTYPES, BYTES])
-        message = f"tensor {name!r} has the unknown datatype {kind!r}; known: {known}"
+        message = f"tensor {name!r} has the unknown datatype {kind[:40]!r}; known: {known}"
         raise errors.RequestError(message)
     return dtype
 
@@ -85,12 +92,17 @@ def elements(name: str, shape: Sequence[int]) -> int:
     Raises
     ------
     RequestError
-        A dimension is negative or huge, or there are more than `MAX_RANK` of them.
+        A dimension is negative, or there are more dimensions or elements than any model takes.
     """
-    if len(shape) > MAX_RANK or (shape and not 0 <= min(shape) <= max(shape) <= MAX_SIDE):
+    if (
+        len(shape) > MAX_RANK
+        or (shape and not 0 <= min(shape) <= max(shape) <= MAX_SIDE)
+        or math.prod(filter(None, shape)) > MAX_ELEMENTS
+    ):
         message = (
             f"tensor {name[:80]!r} has shape {str(list(shape[: MAX_RANK + 1]))[:80]}; dimensions "
-            f"are at least 0 and at most {MAX_SIDE}, and at most {MAX_RANK} of them"
+            f"are at least 0 and at most {MAX_SIDE}, at most {MAX_RANK} of them, and multiply to "
+            f"at most {MAX_ELEMENTS}"
         )
         raise errors.RequestError(message)
     return math.prod(shape)
@@ -126,20 +138,28 @@ def from_bytes(name: str, kind: str, shape: Sequence[int], data: memoryview) -> 
 
 def _texts(name: str, count: int, data: memoryview) -> npt.NDArray[np.object_]:
     """Read texts, each behind its length in four little-endian bytes."""
-    found: list[bytes] = []
+    found: list[str] = []
     offset = 0
     while offset + 4 <= len(data) and len(found) < count:
         (length,) = struct.unpack_from("<I", data, offset)
         offset += 4 + length
         if offset > len(data):
             break
-        found.append(bytes(data[offset - length : offset]))
+        found.append(_text(name, data[offset - length : offset]))
     if len(found) != count or offset != len(data):
         message = f"tensor {name!r}: its bytes do not hold exactly {count} texts with their lengths"
         raise errors.RequestError(message)
     array = np.empty(count, dtype=object)
     array[:] = found
     return array
+
+
+def _text(name: str, data: memoryview) -> str:
+    try:
+        return str(data, "utf-8")
+    except UnicodeDecodeError as cause:
+        message = f"tensor {name!r}: the model takes texts, and these bytes are no UTF-8: {cause}"
+        raise errors.RequestError(message) from cause
 
 
 def from_json(name: str, kind: str, shape: Sequence[int], data: msgspec.Raw) -> Array:
@@ -163,7 +183,7 @@ def from_json(name: str, kind: str, shape: Sequence[int], data: msgspec.Raw) -> 
     try:
         nested = _decoder(dtype.kind, depth).decode(data)
         with np.errstate(over="ignore"):  # what overflows is infinite, and refused as that
-            array = _from_lists(nested, dtype)
+            array: npt.NDArray[Any] = np.array(nested, dtype=dtype)
     except (msgspec.MsgspecError, ValueError, OverflowError) as cause:
         message = f"tensor {name!r}: `data` is not a list of {kind} {list(shape)}: {cause}"
         raise errors.RequestError(message) from cause
@@ -171,13 +191,6 @@ def from_json(name: str, kind: str, shape: Sequence[int], data: msgspec.Raw) -> 
         message = f"tensor {name!r}: `data` has shape {list(array.shape)}, not {list(shape)}"
         raise errors.RequestError(message)
     return array.reshape(shape)
-
-
-def _from_lists(nested: Any, dtype: np.dtype[Any]) -> Array:
-    array: npt.NDArray[Any] = np.array(nested, dtype=dtype)
-    if dtype.kind == "O":
-        array.reshape(-1)[:] = [text.encode() for text in array.flat]
-    return array
 
 
 def _depth(data: msgspec.Raw) -> int:
@@ -202,7 +215,8 @@ def to_bytes(array: npt.NDArray[Any]) -> bytes:
     [1, 0, 2, 0]
     """
     if array.dtype.kind == "O":
-        return b"".join(struct.pack("<I", len(text)) + text for text in array.flat)
+        raw = [text.encode() for text in array.flat]
+        return b"".join(part for text in raw for part in (struct.pack("<I", len(text)), text))
     return array.astype(array.dtype.newbyteorder("<"), order="C", copy=False).tobytes()
 
 
@@ -212,7 +226,5 @@ def to_json(array: npt.NDArray[Any]) -> list[Any]:
     >>> to_json(np.array([[1, 2]]))
     [1, 2]
     """
-    if array.dtype.kind == "O":
-        return [text.decode(errors="replace") for text in array.flat]
     values: list[Any] = array.ravel().tolist()
     return values

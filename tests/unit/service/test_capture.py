@@ -8,7 +8,7 @@ import pytest
 from service import capture
 
 ROWS = {"x": np.arange(6, dtype=np.float32).reshape(2, 3), "n": np.array([1, 1])}
-TEXTS = {"name": np.array([b"ann", b"bob"], dtype=object)}
+TEXTS = {"name": np.array(["ann", "bob"], dtype=object)}
 
 
 def test_numbers_are_stored_unless_the_settings_say_otherwise() -> None:

@@ -96,13 +96,13 @@ def test_bytes_at_an_odd_address_are_read_all_the_same() -> None:
 
 def test_texts_travel_behind_their_lengths() -> None:
     found = read("BYTES", [2], b"\x02\x00\x00\x00hi\x00\x00\x00\x00")
-    assert found.tolist() == [b"hi", b""]
+    assert found.tolist() == ["hi", ""]
     assert tensors.to_bytes(found) == b"\x02\x00\x00\x00hi\x00\x00\x00\x00"
 
 
-def test_texts_are_read_from_json_as_bytes() -> None:
+def test_texts_are_read_from_json() -> None:
     found = parse("BYTES", [2, 1], '[["a"], ["é"]]')
-    assert found.tolist() == [[b"a"], ["é".encode()]]
+    assert found.tolist() == [["a"], ["é"]]
     assert tensors.to_json(found) == ["a", "é"]
 
 
@@ -111,12 +111,14 @@ def test_texts_are_read_from_json_as_bytes() -> None:
     [
         ("FP32", [3], b"\0" * 8, "8 bytes .* takes 12"),
         ("FP32", [1], b"\0" * 8, "8 bytes .* takes 4"),
-        ("FP32", [2**40, 2**40], b"", "takes"),
+        ("FP32", [2**24, 2**24], b"", "takes"),
+        ("FP32", [0, 2**40, 2**40], b"", "multiply to at most"),
+        ("BYTES", [1], b"\x01\x00\x00\x00\xff", "no UTF-8"),
         ("FP32", [10**4000, 10**4000], b"", "at most 1099511627776"),
         ("FP32", [-1], b"", "at least 0"),
         ("FP32", [1] * 9, b"\0" * 4, "at most 8"),
         ("FP32", [1] * 5000, b"\0" * 4, "at most 8"),
-        ("BF16", [1], b"\0\0", "unknown datatype"),
+        ("FP8", [1], b"\0", "unknown datatype"),
         ("BOOL", [2], b"\0\2", "other than 0 and 1"),
         ("BYTES", [1], b"\x05\x00\x00\x00hi", "exactly 1 texts"),
         ("BYTES", [1], b"\xff\xff\xff\xffhi", "exactly 1 texts"),
