@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import importlib.metadata
+import itertools
 import json
 import os
 import platform
@@ -42,10 +43,9 @@ class Report:
     notes: str
 
     def table(self) -> str:
-        """The rows as a Markdown table."""
-        names = list(self.rows[0])
-        lines = [names, ["---"] * len(names), *[[str(row[n]) for n in names] for row in self.rows]]
-        return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+        """The rows as Markdown tables: a new one where the columns change."""
+        alike = itertools.groupby(self.rows, key=list)
+        return "\n\n".join(_table(names, list(rows)) for names, rows in alike)
 
     def write(self, folder: Path = RESULTS) -> None:
         """Write both files, and print the table."""
@@ -77,6 +77,18 @@ class Report:
             f"{'holds' if t.holds else 'missed'}"
             for t in self.targets
         )
+
+
+def _table(names: Sequence[str], rows: Sequence[Mapping[str, Any]]) -> str:
+    lines = [names, ["---"] * len(names), *[[str(row[name]) for name in names] for row in rows]]
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+
+
+def table(rows: Sequence[Mapping[str, Any]]) -> str:
+    """Write rows as a Markdown table."""
+    names = list(rows[0])
+    lines = [names, ["---"] * len(names), *[[str(row[n]) for n in names] for row in rows]]
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
 
 def _machine() -> dict[str, str]:
