@@ -126,7 +126,7 @@ def as_arrays(inputs: dict[str, Any], manifest: artifact.Manifest) -> dict[str, 
     return found
 
 
-_TAKES = {"f": "iuf", "i": "iu", "u": "iu", "b": "b", "O": "U"}
+_TAKES = {"f": "iuf", "V": "iuf", "i": "iu", "u": "iu", "b": "b", "O": "U"}
 """Kinds of elements that become a kind of dtype; a text never becomes a number."""
 
 
@@ -135,7 +135,7 @@ def _converted(array: Any, dtype: np.dtype[Any]) -> Any:
         message = f"its elements are {array.dtype}"
         raise TypeError(message)
     if dtype.kind == "O":
-        return np.char.encode(array, "utf-8").astype(object)
+        return array.astype(object)
     with np.errstate(over="ignore"):  # what overflows is infinite, and refused as that
         converted = array.astype(dtype)
     if dtype.kind in "iu" and not np.array_equal(converted, array):
