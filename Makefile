@@ -5,7 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: setup demo test check lint types contracts wheel clean bench-kill-trials
+.PHONY: setup demo test check lint types contracts wheel clean bench-kill-trials bench-serving
 
 setup: $(READY)
 
@@ -45,6 +45,18 @@ wheel: setup
 	build/wheel/venv/bin/pip install --quiet --constraint constraints.txt torch==2.13.0
 	build/wheel/venv/bin/pip install --quiet --constraint constraints.txt build/wheel/*.whl
 	cd build/wheel && venv/bin/coppice demo
+
+# What serving is compared with lives in environments of its own; wrk comes from the system.
+bench-serving: setup build/bench-venv/.ready build/bench-mlserver-venv/.ready
+	command -v wrk >/dev/null || { echo "bench-serving needs the program wrk"; exit 1; }
+	OMP_NUM_THREADS=1 $(BIN)/python bench/serving.py
+
+build/bench-venv/.ready: bench/serving-requirements.txt
+build/bench-mlserver-venv/.ready: bench/serving-mlserver-requirements.txt
+build/%/.ready:
+	$(BIN)/python -m venv $(@D)
+	$(@D)/bin/pip install --quiet --requirement $<
+	touch $@
 
 bench-%: setup
 	$(BIN)/python bench/$(subst -,_,$*).py
