@@ -16,7 +16,7 @@ import json
 import logging
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from typing import Any, NamedTuple, TypeAlias
 
 import kafka
@@ -32,7 +32,6 @@ Offsets: TypeAlias = dict[str, dict[str, int]]
 
 _POLL_MS = 200
 _BRAKE_SECONDS = 0.1
-_COMPLAINT_SECONDS = 10.0
 _log = structlog.get_logger(__name__)
 
 
@@ -147,24 +146,15 @@ def encode_position(offsets: Offsets) -> base.Position:
 class _Brake(logging.Filter):
     """Slow down a client thread that fails in every turn.
 
-    It reports each failure before the next turn and makes no pause of its own: unbraked it took a
-    whole core and wrote 88,000 tracebacks a minute. It waits here, and one in ten seconds is shown.
+    It reports each failure before it takes the next turn, and makes no pause of its own: unbraked
+    it took a third of a core until the deadline, for nothing. It waits in here.
     """
 
-    def __init__(self) -> None:
-        super().__init__()
-        self._shown = float("-inf")
-
     def filter(self, record: logging.LogRecord) -> bool:
-        """Wait, where an exception is reported, and say whether to show it."""
-        if not record.exc_info:
-            return True
-        time.sleep(_BRAKE_SECONDS)
-        now = time.monotonic()
-        shown = now - self._shown >= _COMPLAINT_SECONDS
-        if shown:
-            self._shown = now
-        return shown
+        """Wait, where an exception is reported; let every record pass."""
+        if record.exc_info:
+            time.sleep(_BRAKE_SECONDS)
+        return True
 
 
 _BRAKE = _Brake()
@@ -192,18 +182,8 @@ class KafkaLog:
         self._closed = False
         # The library's threads log under their module's name; the same filter is added once.
         logging.getLogger("kafka.producer.sender").addFilter(_BRAKE)
-        with _wrapped():
-            self._producer = kafka.KafkaProducer(
-                **options.connection(),
-                acks="all",
-                enable_idempotence=True,
-                # One at a time: a repeated request cannot overtake the one behind it.
-                max_in_flight_requests_per_connection=1,
-                delivery_timeout_ms=int(1000 * max(options.deadline_seconds, 10.0)) + 1000,
-                max_block_ms=int(1000 * min(options.deadline_seconds, 5.0)),
-                linger_ms=2,
-                allow_auto_create_topics=False,
-            )
+        with wrapped():
+            self._producer = open_producer(options)
             self._consumer = kafka.KafkaConsumer(
                 **options.connection(),
                 enable_auto_commit=False,
@@ -219,18 +199,9 @@ class KafkaLog:
         EventLogError
             Some do not; the message names them.
         """
-        with self._lock, _wrapped():
+        with self._lock, wrapped():
             known = set(self._consumer.topics())
-        wanted = envelope.topics(self._options.prefix)
-        wanted += [name + envelope.DEAD for name in wanted]
-        missing = sorted(set(wanted) - known)
-        if missing:
-            message = (
-                f"{', '.join(self._options.servers)} lacks the topics {', '.join(missing)}; "
-                "create them (`kafka-topics.sh --create --topic NAME`) with the partitions and "
-                "replicas that you need"
-            )
-            raise errors.EventLogError(message)
+        require_topics(known, self._options)
 
     def append(self, events: Sequence[records.Event]) -> None:
         """Send events and wait until all are acknowledged by all in-sync replicas.
@@ -244,7 +215,7 @@ class KafkaLog:
         """
         self._check_open()
         until = time.monotonic() + self._options.deadline_seconds
-        with _wrapped():
+        with wrapped():
             futures = [self._send(event) for event in events]
             for future in futures:
                 future.get(timeout=max(0.0, until - time.monotonic()))
@@ -265,7 +236,7 @@ class KafkaLog:
         """
         offsets = decode_position(after)
         self._check_open()
-        with self._lock, _wrapped():
+        with self._lock, wrapped():
             ends = self._ends()
             behind = self._seek(offsets, ends)
             if not behind:
@@ -281,7 +252,7 @@ class KafkaLog:
     def end(self) -> base.Position:
         """Return the position behind the last record of every partition."""
         self._check_open()
-        with self._lock, _wrapped():
+        with self._lock, wrapped():
             ends = self._ends()
         offsets: Offsets = {}
         for part, offset in ends.items():
@@ -334,14 +305,7 @@ class KafkaLog:
         try:
             return envelope.event(record.headers, record.value)
         except errors.UndecodableEvent as problem:
-            _log.warning("dead_letter", topic=record.topic, offset=record.offset, why=str(problem))
-            reason = ("coppice_reason", str(problem).encode())
-            self._producer.send(
-                record.topic + envelope.DEAD,
-                value=record.value,
-                key=record.key,
-                headers=[*record.headers, reason],
-            ).get(timeout=self._options.deadline_seconds)
+            bury(self._producer, record, str(problem), self._options.deadline_seconds)
             return None
 
     def _check_open(self) -> None:
@@ -350,8 +314,52 @@ class KafkaLog:
             raise errors.EventLogError(message)
 
 
+def open_producer(options: Options) -> kafka.KafkaProducer:
+    """Make a producer that waits for all in-sync replicas; it connects when it is used."""
+    return kafka.KafkaProducer(
+        **options.connection(),
+        acks="all",
+        enable_idempotence=True,
+        # One at a time: a repeated request cannot overtake the one behind it.
+        max_in_flight_requests_per_connection=1,
+        delivery_timeout_ms=int(1000 * max(options.deadline_seconds, 10.0)) + 1000,
+        max_block_ms=int(1000 * min(options.deadline_seconds, 5.0)),
+        linger_ms=2,
+        allow_auto_create_topics=False,
+    )
+
+
+def require_topics(known: Collection[str], options: Options) -> None:
+    """Make sure that every topic is among those known.
+
+    Raises
+    ------
+    EventLogError
+        Some are not; the message names them.
+    """
+    missing = sorted(set(envelope.all_topics(options.prefix)) - set(known))
+    if missing:
+        message = (
+            f"{', '.join(options.servers)} lacks the topics {', '.join(missing)}; "
+            "`coppice log topics --create` makes them"
+        )
+        raise errors.EventLogError(message)
+
+
+def bury(producer: kafka.KafkaProducer, record: Any, reason: str, timeout_seconds: float) -> None:
+    """Put a record of a consumer into its topic's dead letters, and wait until it is there."""
+    _log.warning("dead_letter", topic=record.topic, offset=record.offset, why=reason)
+    producer.send(
+        record.topic + envelope.DEAD,
+        value=record.value,
+        key=record.key,
+        headers=[*record.headers, ("coppice_reason", reason.encode())],
+    ).get(timeout=timeout_seconds)
+
+
 @contextlib.contextmanager
-def _wrapped() -> Iterator[None]:
+def wrapped() -> Iterator[None]:
+    """Raise the library's errors as ours."""
     try:
         yield
     except (kafka.errors.MessageSizeTooLargeError, kafka.errors.RecordListTooLargeError) as cause:
