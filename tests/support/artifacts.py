@@ -94,6 +94,7 @@ def linear_regressor(
     parent: str | None = None,
     features_in: int = 4,
     scale: float = 1.0,
+    tail: Tail = Tail(),
 ) -> str:
     """Pack x @ weight + bias (by default the sum of the inputs) and return its tag."""
     if weight is None:
@@ -108,6 +109,7 @@ def linear_regressor(
             accepted=accepted,
             parent=parent,
             scale=scale,
+            tail=tail,
         ),
     )
 
@@ -117,6 +119,11 @@ def failing_classifier(folder: Path, *, name: str = "tiny", above: float = 0.0) 
 
     Zeros pass with the default, so it loads and warms up; then real rows break it.
     """
+    return linear_classifier(folder, name=name, tail=failing(above))
+
+
+def failing(above: float) -> Tail:
+    """Nodes that fail at run time where a first input exceeds `above`."""
     nodes = (
         helper.make_node("Gather", [INPUT, "first"], ["firsts"], axis=1),
         helper.make_node("Greater", ["firsts", "limit"], ["over"]),
@@ -130,7 +137,7 @@ def failing_classifier(folder: Path, *, name: str = "tiny", above: float = 0.0) 
         ("limit", np.array([above], dtype=np.float32)),
         ("nothing", np.zeros(1, dtype=np.float32)),
     )
-    return linear_classifier(folder, name=name, tail=Tail(nodes, constants))
+    return Tail(nodes, constants)
 
 
 def nan_classifier(folder: Path, *, name: str = "tiny") -> str:
