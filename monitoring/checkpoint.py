@@ -20,7 +20,7 @@ from coppice import errors, settings
 from coppice.eventlog import base as eventlog_base
 from monitoring.state import State
 
-SCHEMA = 2
+SCHEMA = 3
 """Grows whenever `State` changes its shape or its meaning."""
 
 _log = structlog.get_logger(__name__)

@@ -1,5 +1,8 @@
 """The delayed join: predictions, shadows and labels of one request find each other in any order.
 
+Everything here is about one request at a time, so that requests can be shared out among members;
+whatever needs to know of others (roles, slices, trials) is left to `monitoring.fold`.
+
 A request waits here from the first that is heard of it until `limit` younger requests have come.
 What becomes known is handed back as facts: `Scored` once a version's answer and the truth are both
 there, `Paired` once the stable version and the candidate have both answered, and again when the
@@ -9,7 +12,7 @@ truth comes. The first prediction and the first label of a request stand; repeat
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Literal, NamedTuple, TypeAlias
+from typing import Literal, TypeAlias
 
 import msgspec
 
@@ -27,7 +30,10 @@ Oddity: TypeAlias = Literal[
 """What can go otherwise than one prediction, then one label; each is counted."""
 
 
-class Pair(msgspec.Struct, frozen=True):
+_Answers: TypeAlias = answers.Answers
+
+
+class Pair(msgspec.Struct, frozen=True, array_like=True, gc=False):
     """Which of two versions that answered a request is on trial."""
 
     stable: str
@@ -43,14 +49,15 @@ class Waiting(msgspec.Struct):
     """Version whose answer the client got; `None` before the prediction, or where it failed."""
     failed: bool = False
     slices: tuple[str, ...] = ()
+    """All that it belongs to, watched or not."""
     answers: dict[str, tuple[float, ...]] = {}
     """By version, in the form of `answers.Answers`."""
     scores: dict[str, bytes] = {}
     """By version, from `answers.Scoring.kept_scores`."""
     trials: list[Pair] = []
     """Pairs announced by shadows, in the order of their coming."""
-    alone: Pair | None = None
-    """The trial for which it may stand beside a request of the other lane; see `split`."""
+    apart: records.Lane | None = None
+    """Its lane, where it may stand beside a request of the other lane; see `split`."""
     labels: tuple[records.Label, ...] | None = None
     targets: tuple[float, ...] | None = None
 
@@ -59,23 +66,23 @@ class Waiting(msgspec.Struct):
         return len(next(iter(self.answers.values()), ()))
 
 
-class Scored(NamedTuple):
+class Scored(msgspec.Struct, frozen=True, array_like=True, gc=False):
     """A version's answer meets the truth."""
 
     request_id: str
     version: str
-    answers: answers.Answers
-    targets: answers.Answers
+    answers: _Answers
+    targets: _Answers
     slices: tuple[str, ...]
     scores: bytes = b""
     """Of the version's answer, where they are kept."""
     delay: float = 0.0
     """Seconds from the request to its label; 0 where the label came first, or clocks differ."""
-    alone: Pair | None = None
-    """The trial for which the answer counts alone, because no other version saw the request."""
+    apart: records.Lane | None = None
+    """The lane that answered, where no other version saw the request, so that it counts alone."""
 
 
-class Paired(NamedTuple):
+class Paired(msgspec.Struct, frozen=True, array_like=True, gc=False):
     """Both versions of a trial have answered; `targets` where the truth is known.
 
     The fact is stated when the pair forms (`fresh`) and, where the truth came later, once more.
@@ -83,12 +90,20 @@ class Paired(NamedTuple):
 
     request_id: str
     pair: Pair
-    stable: answers.Answers
-    candidate: answers.Answers
-    targets: answers.Answers | None
+    stable: _Answers
+    candidate: _Answers
+    targets: _Answers | None
     slices: tuple[str, ...]
     fresh: bool
     seen_at: float
+
+
+class Compared(msgspec.Struct, frozen=True, array_like=True, gc=False):
+    """Two versions that answered one request."""
+
+    pair: Pair
+    agrees: bool
+    """Whether they gave the same answer to every row."""
 
 
 Fact: TypeAlias = Scored | Paired
@@ -130,20 +145,20 @@ class Join(msgspec.Struct):
         slices: tuple[str, ...],
         scoring: answers.Scoring,
         now: float,
-        alone: Pair | None = None,
+        apart: records.Lane | None = None,
     ) -> list[Fact]:
         """Take in an answered request.
 
         Parameters
         ----------
         slices
-            Those of its slices that are watched.
-        alone
-            The trial for which it may be paired with a request of the other lane.
+            What it belongs to.
+        apart
+            Its lane, where it may be paired with a request of the other lane.
         """
         request = self._open(record.request_id, now)
         # A copy that another version answered makes the better pair.
-        request.alone = None if request.trials else alone
+        request.apart = None if request.trials else apart
         request.answered_by = record.version
         request.slices = slices
         return self._answer(record.request_id, record.version, record.outputs, scoring)
@@ -151,7 +166,7 @@ class Join(msgspec.Struct):
     def shadow(self, record: records.Shadow, scoring: answers.Scoring, now: float) -> list[Fact]:
         """Take in what another version would have answered."""
         request = self._open(record.request_id, now)
-        if request.alone is not None and request.targets is not None:
+        if request.apart is not None and request.targets is not None:
             # It stands in a pair with another request already, and must not count twice.
             pass
         elif record.role == "candidate":
@@ -183,6 +198,16 @@ class Join(msgspec.Struct):
         # Pairs first: whether a row represents the traffic is judged by how its stratum is
         # labelled, and that count includes the row itself.
         return [*paired, *scored]
+
+    def compared(self, request_id: str) -> tuple[Compared, ...]:
+        """Return the pairs of a request whose versions have both answered."""
+        request = self.waiting[request_id]
+        given = request.answers
+        return tuple(
+            Compared(pair, given[pair.stable] == given[pair.candidate])
+            for pair in request.trials
+            if pair.stable in given and pair.candidate in given
+        )
 
     def _answer(
         self,
@@ -230,7 +255,7 @@ class Join(msgspec.Struct):
                 request.slices,
                 request.scores.get(version, b""),
                 late,
-                request.alone if version == request.answered_by and not request.trials else None,
+                request.apart if version == request.answered_by and not request.trials else None,
             )
             for version, each in given.items()
         ]

@@ -12,7 +12,7 @@ import numpy as np
 
 from coppice import artifact, runtime, settings
 from coppice.registry import base as registry_base
-from monitoring import drift, intake, watch
+from monitoring import drift, knowledge, watch
 
 LOADED = 4
 """Models kept in memory for replay: champion, previous, parent, and one to change over."""
@@ -35,7 +35,7 @@ class Versions:
         self._manifests: dict[str, artifact.Manifest] = {}
         self._runtimes: dict[str, runtime.Runtime] = {}
         self._watches: dict[str, watch.Watch] = {}
-        self._windows: dict[str, intake.FeatureRows] = {}
+        self._windows: dict[str, knowledge.FeatureRows] = {}
 
     def manifest(self, version: str) -> artifact.Manifest:
         """Return a version's manifest.
@@ -71,7 +71,7 @@ class Versions:
             del self._runtimes[next(iter(self._runtimes))]
         return found
 
-    def look(self, version: str, features: intake.FeatureRows) -> drift.DriftLook | None:
+    def look(self, version: str, features: knowledge.FeatureRows) -> drift.DriftLook | None:
         """Compare a full window of features with a version's reference.
 
         The detector is calibrated on first use, which takes seconds.
@@ -91,7 +91,7 @@ class Versions:
     def beside(
         self,
         version: str,
-        features: intake.FeatureRows,
+        features: knowledge.FeatureRows,
         look: drift.DriftLook,
         seen: Mapping[str, int],
     ) -> watch.Beside:
@@ -99,7 +99,7 @@ class Versions:
         return self._watch(version).beside(features, look, seen)
 
     def slice_look(
-        self, version: str, name: str, features: intake.FeatureRows
+        self, version: str, name: str, features: knowledge.FeatureRows
     ) -> drift.DriftLook | None:
         """Compare a slice's window with its rows of the reference; `None` where it has none."""
         return self._watch(version).slice_look(name, features)
@@ -108,7 +108,7 @@ class Versions:
         """Compare a window of labels with the reference's targets; `None` where it has none."""
         return self._watch(version).label_look(np.asarray(targets, dtype=np.float64))
 
-    def picture(self, version: str) -> tuple[drift.Drift, intake.FeatureRows] | None:
+    def picture(self, version: str) -> tuple[drift.Drift, knowledge.FeatureRows] | None:
         """Return the detector and the last window it looked at; `None` before the first."""
         detector, window = self._watch(version).detector, self._windows.get(version)
         return (detector, window) if detector is not None and window is not None else None

@@ -134,16 +134,24 @@ class Slices(msgspec.Struct):
     passed_over: int = 0
     """Mentions of slices that are not watched because the limit is reached."""
 
-    def admit(self, slices: dict[str, str]) -> tuple[str, ...]:
+    def admit(self, names: Iterable[str]) -> tuple[str, ...]:
         """Count a request's slices and return those of them that are watched.
 
         >>> slices = Slices(limit=1)
-        >>> [slices.admit({"pen": "ink"}) for _ in range(PROOF_OF_TRAFFIC)][-1]
+        >>> [slices.admit(["pen=ink"]) for _ in range(PROOF_OF_TRAFFIC)][-1]
         ('pen=ink',)
-        >>> slices.admit({"pen": "chalk"})
+        >>> slices.admit(["pen=chalk"])
         ()
         """
-        return tuple(name for name in map("=".join, slices.items()) if self._count(name))
+        return tuple(name for name in names if self._count(name))
+
+    def among(self, names: tuple[str, ...]) -> tuple[str, ...]:
+        """Return those of a request's slices that are watched, counting nothing.
+
+        >>> Slices(limit=1, watched={"pen=ink": 5}).among(("pen=ink", "site=a"))
+        ('pen=ink',)
+        """
+        return tuple(name for name in names if name in self.watched) if names else names
 
     def _count(self, name: str) -> bool:
         if name in self.watched:

@@ -457,10 +457,11 @@ def test_where_labels_are_asked_for_requests_are_never_put_side_by_side(fold):
 
 
 def test_where_every_request_is_mirrored_none_is_put_beside_another(parted):
-    whole = parted._settings.model_copy(
-        update={"rollout": parted._settings.rollout.model_copy(update={"mirror": 1.0})}
+    settings = parted._fold._settings
+    whole = settings.model_copy(
+        update={"rollout": settings.rollout.model_copy(update={"mirror": 1.0})}
     )
-    fold = intake.Intake(parted.state, whole, parted._knowledge)
+    fold = intake.Intake(parted.state, whole, parted._fold._knowledge)
     take(fold, stable("s"), canary("c", 0))
     take(fold, traffic.feedback("s", "yes"), traffic.feedback("c", "yes"))
     assert counted(fold) == NOTHING

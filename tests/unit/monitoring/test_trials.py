@@ -254,7 +254,7 @@ def test_a_label_that_never_comes_does_not_keep_others_out_of_the_sample_for_goo
 
 
 def alone(version, answers, targets, *slices):
-    return join.Scored("r", version, answers, targets, slices, alone=PAIR)
+    return join.Scored("r", version, answers, targets, slices)
 
 
 def test_a_slice_pairs_the_requests_of_its_own():

@@ -71,7 +71,8 @@ def test_features_of_another_width_start_anew():
 
 
 def admit(slices, times, **named):
-    return [slices.admit(named) for _ in range(times)][-1]
+    names = list(map("=".join, named.items()))
+    return [slices.admit(names) for _ in range(times)][-1]
 
 
 def test_a_slice_is_watched_once_it_has_proven_its_traffic():
@@ -90,7 +91,7 @@ def test_no_more_slices_are_watched_than_the_limit_and_the_others_are_counted():
 def test_a_flood_of_names_takes_bounded_memory_and_no_place():
     slices = windows.Slices(limit=2)
     for number in range(1000):
-        slices.admit({"user": str(number)})
+        slices.admit([f"user={number}"])
     assert len(slices.waiting) <= 20
     assert slices.watched == {}
 
