@@ -194,6 +194,17 @@ class Runtime:
         )
         return Answers(scores, features)
 
+    def scores(self, inputs: Mapping[str, Array]) -> Floats:
+        """Answer a batch as `predict` does, without the monitoring features.
+
+        Raises
+        ------
+        ArtifactError
+            The graph fails on these inputs, or its answer has the wrong shape or is not finite.
+        """
+        outputs = self._session.run(inputs)
+        return self._checked(outputs[SCORES], rows=len(next(iter(inputs.values()))))
+
     def _checked(self, raw: Array, rows: int) -> Floats:
         scores = np.asarray(raw, dtype=np.float32)
         classes = len(self.manifest.classes)

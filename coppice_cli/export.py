@@ -1,7 +1,7 @@
 """The event log as files for other programs: JSON lines, or Parquet; always chunk by chunk.
 
-Parquet goes through pandas and pyarrow: one row per event, the envelope in columns, the record as
-one column of JSON, because the kinds of record have no columns in common.
+Parquet has one row per event, the envelope in columns, the record as one column of JSON, because
+the kinds of record have no columns in common.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from typing import Any, TextIO
 
 import msgspec
 
-from coppice import clock, errors, records
+from coppice import clock, columnar, errors, records
 from coppice.eventlog import base
 
 CHUNK = 1000
@@ -87,20 +87,11 @@ def parquet(found: Iterable[list[records.Event]], path: Path) -> int:
     EnvironmentProblem
         pyarrow is not installed.
     """
-    try:
-        import pyarrow as pa
-        import pyarrow.parquet as pq
-    except ImportError as cause:
-        message = "Parquet needs pyarrow: pip install 'coppice[parquet]', or export JSON lines"
-        raise errors.EnvironmentProblem(message) from cause
-    import pandas as pd
-
-    schema = pa.schema([(name, pa.string()) for name in COLUMNS])
     written = 0
-    with pq.ParquetWriter(path, schema) as writer:
+    with columnar.text_writer(path, COLUMNS) as write:
         for chunk in found:
-            frame = pd.DataFrame([_flat(event) for event in chunk], columns=list(COLUMNS))
-            writer.write_table(pa.Table.from_pandas(frame, schema=schema, preserve_index=False))
+            rows = [_flat(event) for event in chunk]
+            write({name: [one[name] for one in rows] for name in COLUMNS})
             written += len(chunk)
     return written
 

@@ -1,10 +1,11 @@
-"""Show the phases of a long flow as bars on standard error."""
+"""Show how far a long flow is, as bars on standard error."""
 
 from __future__ import annotations
 
 import contextlib
+import time
 from collections.abc import Callable, Iterator
-from typing import TypeAlias
+from typing import Protocol, TypeAlias
 
 import rich.console
 import rich.progress
@@ -32,5 +33,41 @@ def bars(screen: rich.console.Console) -> Iterator[Tell]:
             if phase not in tasks:
                 tasks[phase] = shown.add_task(phase, total=1.0)
             shown.update(tasks[phase], completed=share)
+
+        yield tell
+
+
+class RowsTold(Protocol):
+    """Is told how many rows are done, and the share of all that they are."""
+
+    def __call__(self, rows: int, share: float) -> None:
+        """Show it."""
+        ...
+
+
+@contextlib.contextmanager
+def rows_bar(screen: rich.console.Console, what: str) -> Iterator[RowsTold]:
+    """Show one bar with rows, rows a second, and the time that is left.
+
+    The speed is that of this run: rows that are there at the first call are not counted in.
+    """
+    columns = (
+        rich.progress.TextColumn("{task.description}"),
+        rich.progress.BarColumn(bar_width=20),
+        rich.progress.TaskProgressColumn(),
+        rich.progress.TextColumn("{task.fields[told]}"),
+        rich.progress.TimeRemainingColumn(),
+    )
+    with rich.progress.Progress(*columns, console=screen) as shown:
+        task = shown.add_task(what, total=1.0, told="")
+        before: int | None = None
+        began = time.monotonic()
+
+        def tell(rows: int, share: float) -> None:
+            nonlocal before
+            before = rows if before is None else before
+            speed = (rows - before) / max(1e-9, time.monotonic() - began)
+            told = f"{rows:,} rows, {speed:,.0f} rows/s"
+            shown.update(task, completed=share, told=told)
 
         yield tell
