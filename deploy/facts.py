@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from typing import Generic, NamedTuple, TypeVar
 
 from coppice import records, routing
+from deploy.backends import base
 
 R = TypeVar("R", bound=records.Record)
 
@@ -61,6 +62,8 @@ class Facts:
         The longest run of candidate failures since its rollout began.
     parents
         For each version that the registry holds its dense parent's tag, or `None` for a dense one.
+    tool
+        What a tool that moves the traffic reports; `None` where there is none.
     """
 
     table: routing.RoutingTable | None = None
@@ -72,6 +75,7 @@ class Facts:
     answered: int = 0
     failures: int = 0
     parents: Mapping[str, str | None] = dataclasses.field(default_factory=dict)
+    tool: base.Tool | None = None
 
 
 class History:
@@ -104,12 +108,11 @@ class History:
         """The newest candidate that no rollout has taken up."""
         return self._candidates[-1] if self._candidates else None
 
-    def facts(
-        self, *, table: routing.RoutingTable | None, parents: Mapping[str, str | None]
-    ) -> Facts:
+    def facts(self, *, route: base.RouteState, parents: Mapping[str, str | None]) -> Facts:
         """Return what is known, with the world and the registry as they were just read."""
         return Facts(
-            table=table,
+            table=route.table,
+            tool=route.tool,
             waiting=self.waiting,
             passed_over=tuple(noted.record.version for noted in self._candidates[:-1]),
             verdict=self._verdict,

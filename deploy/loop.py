@@ -141,7 +141,7 @@ class Controller:
             for version, manifest in manifests.items()
             if manifest is not None
         }
-        return self._history.facts(table=route.table, parents=parents)
+        return self._history.facts(route=route, parents=parents)
 
     def _manifest(self, version: str) -> artifact.Manifest | None:
         try:
@@ -161,6 +161,8 @@ class Controller:
 
     def _carry_out(self, step: plan.Step) -> None:
         self._route(step)
+        if step.steer is not None:
+            self._backend.steer(step.steer)
         self._registry.point(step.rollout.model, step.aliases)
         event = records.seal(step.rollout, source=SOURCE, now=self._clock.now())
         self._log.append([event])

@@ -22,6 +22,8 @@ What moves a rollout, in order of precedence; the first rule that applies makes 
    shadow, where no client gets its answers.
 5. *Repair*: the routing table is missing, or is not what the state asks for.
 
+Where another tool moves the traffic, evidence and time widen nothing: `deploy.outside` follows it.
+
 A version that was rolled back after its promotion is not kept as previous: a later alarm must not
 bring back what an earlier one removed. A candidate that waits while another is rolled out starts
 when that one is decided; of several that wait only the newest does.
@@ -30,59 +32,27 @@ when that one is decided; of several that wait only the newest does.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Mapping
-from typing import NamedTuple, TypeAlias
+from collections.abc import Mapping
 
 import msgspec
 
 from coppice import errors, records, routing
 from coppice.registry import base
 from deploy import facts as observed
+from deploy import moves, outside, tables
 from deploy import policy as policies
-from deploy import tables
+from deploy.backends import base as backends
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Step:
-    """One move, to be carried out in this order: routing table, aliases, rollout event."""
+    """One move, to be carried out in this order: routing table, tool, aliases, rollout event."""
 
     table: routing.RoutingTable
     aliases: Mapping[base.Alias, str | None]
     rollout: records.Rollout
-
-
-class Why(NamedTuple):
-    """Why a step is made, for whoever reads the log."""
-
-    reason: str
-    trigger: str | None = None
-    actor: str = "coppice"
-
-
-class Moment(NamedTuple):
-    """All that a rule may look at, once there is a champion."""
-
-    state: records.Rollout
-    facts: observed.Facts
-    policy: policies.Policy
-    now: float
-
-    @property
-    def age(self) -> float:
-        """Seconds since the stage, or its step, began."""
-        return self.now - self.state.since
-
-    @property
-    def under_trial(self) -> bool:
-        """Whether a candidate is being rolled out."""
-        return self.state.stage in {"shadow", "canary"} and self.state.candidate is not None
-
-    def move(self, why: Why, **changes: object) -> records.Rollout:
-        """Return the state after a move that begins a stage or a step."""
-        return _change(self.state, why, since=self.now, **changes)
-
-
-Rule: TypeAlias = Callable[[Moment], records.Rollout | None]
+    steer: backends.Steering | None = None
+    """What a tool that moves the traffic is told to do."""
 
 
 def plan(
@@ -109,7 +79,7 @@ def plan(
     if state is None:
         first = _first_champion(facts, now)
         return None if first is None else _step(first, facts, policy)
-    moment = Moment(state, facts, policy, now)
+    moment = moves.Moment(state, facts, policy, now)
     for rule in RULES:
         after = rule(moment)
         if after is not None:
@@ -181,7 +151,7 @@ def _first_champion(facts: observed.Facts, now: float) -> records.Rollout | None
     )
 
 
-def _swap_back(moment: Moment) -> records.Rollout | None:
+def _swap_back(moment: moves.Moment) -> records.Rollout | None:
     state, health = moment.state, moment.facts.health
     if health is None or health.record.kind != "decay":
         return None
@@ -189,83 +159,73 @@ def _swap_back(moment: Moment) -> records.Rollout | None:
         return None
     if state.previous is None or state.previous not in moment.facts.parents:
         return None
-    return _back_to_previous(moment, Why(health.record.reason, health.id))
+    return moves.back_to_previous(moment, moves.Why(health.record.reason, health.id))
 
 
-def _back_to_previous(moment: Moment, why: Why) -> records.Rollout:
-    dropped = moment.state.candidate
-    if dropped is not None:
-        also = f"; {dropped} goes too, because it was compared with the version that leaves"
-        why = why._replace(reason=why.reason + also)
-    return moment.move(
-        why,
-        outcome="rolled-back",
-        stage="idle",
-        champion=moment.state.previous,
-        previous=None,
-        **_NO_CANDIDATE,
-    )
-
-
-def _candidate_fails(moment: Moment) -> records.Rollout | None:
+def _candidate_fails(moment: moves.Moment) -> records.Rollout | None:
     if not moment.under_trial:
         return None
     verdict, failures = moment.facts.verdict, moment.facts.failures
     if verdict is not None and verdict.record.kind == "rollback":
-        return _drop_candidate(moment, Why(verdict.record.reason, verdict.id))
+        return moves.drop_candidate(moment, moves.Why(verdict.record.reason, verdict.id))
     if failures >= moment.policy.crash_guard:
-        why = Why(f"crash guard: the candidate failed {failures} times in a row")
-        return _drop_candidate(moment, why)
+        why = moves.Why(f"crash guard: the candidate failed {failures} times in a row")
+        return moves.drop_candidate(moment, why)
     if moment.state.candidate not in moment.facts.parents:
-        return _drop_candidate(moment, Why("the candidate cannot be found in the registry"))
+        return moves.drop_candidate(
+            moment, moves.Why("the candidate cannot be found in the registry")
+        )
     return None
 
 
-def _drop_candidate(moment: Moment, why: Why) -> records.Rollout:
-    return moment.move(why, outcome="rolled-back", stage="idle", **_NO_CANDIDATE)
-
-
-def _obey(moment: Moment) -> records.Rollout | None:
+def _obey(moment: moves.Moment) -> records.Rollout | None:
     if moment.facts.command is None:
         return None
     identity, command = moment.facts.command
     reason = command.reason or f"{command.actor} asked to {command.action}"
-    why = Why(reason, identity, command.actor)
+    why = moves.Why(reason, identity, command.actor)
     problem = refusal(moment.state, command.action)
     if problem is not None:
         why = why._replace(reason=f"{command.action} refused: {problem}")
-        return _change(moment.state, why, outcome="refused")
+        return moves.change(moment.state, why, outcome="refused")
     match command.action:
+        case "promote" if moment.policy.outside:
+            return moves.change(moment.state, why, outcome="advanced")
         case "promote":
-            return _promote(moment, why)
+            return moves.promote(moment, why)
         case "abort":
             return _abort(moment, why)
         case "pause":
-            return _change(moment.state, why, outcome="paused", paused=True)
+            return moves.change(moment.state, why, outcome="paused", paused=True)
         case "resume":
             # The stage begins anew: time that passed while paused proves nothing.
             return moment.move(why, outcome="resumed", paused=False)
 
 
-def _abort(moment: Moment, why: Why) -> records.Rollout:
+def _abort(moment: moves.Moment, why: moves.Why) -> records.Rollout:
     if moment.state.stage == "watch" and moment.state.previous is not None:
-        return _back_to_previous(moment, why)
-    return _drop_candidate(moment, why)
+        return moves.back_to_previous(moment, why)
+    return moves.drop_candidate(moment, why)
 
 
-def _follow_evidence(moment: Moment) -> records.Rollout | None:
+def _follow_evidence(moment: moves.Moment) -> records.Rollout | None:
     if moment.state.paused or not moment.policy.auto or not moment.under_trial:
         return None
     verdict = moment.facts.verdict
     if verdict is not None and verdict.record.kind == "promote":
-        return _advance(moment, Why(verdict.record.reason, verdict.id))
+        if moment.policy.outside:
+            # The tool asks for the verdict when it is ready for the next step.
+            return None
+        return _advance(moment, moves.Why(verdict.record.reason, verdict.id))
     if moment.age >= moment.policy.shadow_seconds:
         limit = f"{moment.policy.shadow_seconds:g} s"
-        return _drop_candidate(moment, Why(f"want of evidence: still undecided after {limit}"))
+        return moves.drop_candidate(
+            moment, moves.Why(f"want of evidence: still undecided after {limit}")
+        )
     return None
 
 
-def _advance(moment: Moment, why: Why) -> records.Rollout | None:
+def _advance(moment: moves.Moment, why: moves.Why) -> records.Rollout | None:
     state, policy = moment.state, moment.policy
     in_canary = state.stage == "canary"
     ripe = moment.age >= policy.step_seconds and moment.facts.answered >= policy.step_requests
@@ -274,31 +234,20 @@ def _advance(moment: Moment, why: Why) -> records.Rollout | None:
     # The steps may have changed since the last one: go by the weight reached, not by a count.
     wider = [weight for weight in policy.steps if weight > state.weight]
     if not wider:
-        return _promote(moment, why)
+        return moves.promote(moment, why)
     step = policy.steps.index(wider[0])
     return moment.move(why, outcome="advanced", stage="canary", weight=wider[0], step=step)
 
 
-def _promote(moment: Moment, why: Why) -> records.Rollout:
-    return moment.move(
-        why,
-        outcome="promoted",
-        stage="watch",
-        champion=moment.state.candidate,
-        previous=moment.state.champion,
-        **_NO_CANDIDATE,
-    )
-
-
-def _settle(moment: Moment) -> records.Rollout | None:
+def _settle(moment: moves.Moment) -> records.Rollout | None:
     state, policy = moment.state, moment.policy
     if state.stage != "watch" or state.paused or moment.age < policy.watch_seconds:
         return None
-    why = Why(f"{state.champion} was watched for {policy.watch_seconds:g} s")
+    why = moves.Why(f"{state.champion} was watched for {policy.watch_seconds:g} s")
     return moment.move(why, outcome="settled", stage="idle")
 
 
-def _begin(moment: Moment) -> records.Rollout | None:
+def _begin(moment: moves.Moment) -> records.Rollout | None:
     waiting = moment.facts.waiting
     if moment.state.stage != "idle" or waiting is None:
         return None
@@ -306,11 +255,11 @@ def _begin(moment: Moment) -> records.Rollout | None:
         return None
     forced = ", forced past its gates" if waiting.record.status == "forced" else ""
     reason = f"candidate made because of: {waiting.record.reason}{forced}"
-    why = Why(reason + _passed_over(moment.facts), waiting.id)
+    why = moves.Why(reason + _passed_over(moment.facts), waiting.id)
     return moment.move(why, outcome="started", stage="shadow", candidate=waiting.record.version)
 
 
-def _repair(moment: Moment) -> records.Rollout | None:
+def _repair(moment: moves.Moment) -> records.Rollout | None:
     state, table = moment.state, moment.facts.table
     if tables.same(table, tables.table_of(state, moment.facts.parents, moment.policy)):
         return None
@@ -318,27 +267,22 @@ def _repair(moment: Moment) -> records.Rollout | None:
         # Somebody's own edit: it is reported, and stands until the next step.
         return None
     state_of_it = "was missing" if table is None else "was not what the rollout asks for"
-    return _change(state, Why(f"the routing table {state_of_it}"), outcome="repaired")
+    return moves.change(state, moves.Why(f"the routing table {state_of_it}"), outcome="repaired")
 
 
-RULES: tuple[Rule, ...] = (
+RULES: tuple[moves.Rule, ...] = (
     _swap_back,
     _candidate_fails,
+    outside.gave_up,
     _obey,
     _follow_evidence,
+    outside.promoted,
+    outside.widened,
     _settle,
     _begin,
     _repair,
 )
 """Every rule, by precedence."""
-
-_NO_CANDIDATE = {"candidate": None, "weight": 0.0, "step": 0, "paused": False}
-
-
-def _change(state: records.Rollout, why: Why, **changes: object) -> records.Rollout:
-    return msgspec.structs.replace(
-        state, reason=why.reason, trigger=why.trigger, actor=why.actor, **changes
-    )
 
 
 def _passed_over(facts: observed.Facts) -> str:
@@ -367,4 +311,13 @@ def _step(after: records.Rollout, facts: observed.Facts, policy: policies.Policy
             "candidate": _known(after.candidate, facts),
         },
         rollout=msgspec.structs.replace(after, generation=generation),
+        steer=_steering(after, facts) if policy.outside else None,
     )
+
+
+def _steering(after: records.Rollout, facts: observed.Facts) -> backends.Steering | None:
+    """Pass on an operator's command that was not refused; an abort goes by the routing table."""
+    if facts.command is None or facts.command.id != after.trigger or after.outcome == "refused":
+        return None
+    action = facts.command.record.action
+    return None if action == "abort" else action

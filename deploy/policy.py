@@ -21,6 +21,8 @@ class Policy:
     mirror: float = 1.0
     parent_mirror: float = 0.05
     crash_guard: int = 5
+    outside: bool = False
+    """Whether another tool moves the traffic."""
 
     @classmethod
     def of(cls, tree: settings.Settings, supports: frozenset[backends.Ability]) -> Policy:
@@ -36,4 +38,5 @@ class Policy:
             mirror=rollout.mirror if "mirror" in supports else 0.0,
             parent_mirror=rollout.parent_mirror if "mirror" in supports else 0.0,
             crash_guard=tree.serve.crash_guard,
+            outside="outside" in supports,
         )

@@ -12,14 +12,38 @@ import msgspec
 
 from coppice import errors, routing
 
-Ability: TypeAlias = Literal["weights", "mirror"]
-"""`weights`: sets any weight that we ask for. `mirror`: sends copies of requests to a shadow."""
+Ability: TypeAlias = Literal["weights", "mirror", "outside"]
+"""`weights`: sets any weight that we ask for. `mirror`: sends copies of requests to a shadow.
+`outside`: a tool widens the canary and promotes by itself, and asks for our verdict."""
+Steering: TypeAlias = Literal["promote", "pause", "resume"]
+"""An operator's word that is passed on to such a tool."""
+Phase: TypeAlias = Literal["progressing", "promoted", "aborted"]
+
+
+class Tool(NamedTuple):
+    """What a tool that moves the traffic says of the table that it was given last.
+
+    Attributes
+    ----------
+    phase
+        `promoted` once all traffic is where the table wants it, `aborted` once the tool gave up.
+    weight
+        Share of the traffic that it sends to the candidate.
+    message
+        Why it gave up or waits, in its own words.
+    """
+
+    phase: Phase
+    weight: float
+    message: str = ""
 
 
 class RouteState(NamedTuple):
     """The world as it is: what the backend routes by at this moment."""
 
     table: routing.RoutingTable | None
+    tool: Tool | None = None
+    """`None` where nobody but us moves the traffic."""
 
     @property
     def generation(self) -> int:
@@ -54,6 +78,13 @@ class Backend(Protocol):
         """Send everything to the champion at once and drop the candidate, without a plan.
 
         Aborting where no candidate is routed to changes nothing.
+        """
+        ...
+
+    def steer(self, action: Steering) -> None:
+        """Pass an operator's word on to a tool that moves the traffic; twice does what once does.
+
+        Where nobody but us moves it there is nobody to tell.
         """
         ...
 

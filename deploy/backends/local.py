@@ -50,6 +50,9 @@ class LocalBackend:
                 routing.save(self._path, base.without_candidate(table))
         return self.observe()
 
+    def steer(self, action: base.Steering) -> None:
+        """Do nothing: no tool moves these routes; see `base.Backend.steer`."""
+
     def supports(self) -> frozenset[base.Ability]:
         """Return every ability: our own router weighs and mirrors."""
         return frozenset({"weights", "mirror"})

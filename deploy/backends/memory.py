@@ -30,6 +30,9 @@ class MemoryBackend:
             self._table = base.without_candidate(self._table)
         return self.observe()
 
+    def steer(self, action: base.Steering) -> None:
+        """Do nothing: no tool moves these routes; see `base.Backend.steer`."""
+
     def supports(self) -> frozenset[base.Ability]:
         """Return every ability."""
         return frozenset({"weights", "mirror"})

@@ -9,6 +9,7 @@ import pytest
 
 from coppice import errors, records
 from deploy import facts
+from deploy.backends.base import RouteState
 from tests.support import rollouts
 from tests.support.rollouts import BEGUN, MODEL, A, B, C, D, event
 
@@ -24,7 +25,7 @@ def history(events: Sequence[records.Event], since: float = 0.0) -> facts.Histor
 
 
 def of(made: facts.History) -> facts.Facts:
-    return made.facts(table=None, parents={})
+    return made.facts(route=RouteState(None), parents={})
 
 
 class TestState:

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from coppice import records, routing
 from deploy import facts, plan, tables
+from deploy.backends.base import RouteState
 from deploy.policy import Policy
 from tests.support import rollouts
 from tests.support.rollouts import BEGUN, MODEL, A, B, C, D
@@ -69,7 +70,7 @@ class World:
             self.history.add(rollouts.event(record, self.now))
 
     def next_step(self) -> plan.Step | None:
-        seen = self.history.facts(table=self.table, parents=rollouts.PARENTS)
+        seen = self.history.facts(route=RouteState(self.table), parents=rollouts.PARENTS)
         return plan.plan(self.history.state, seen, POLICY, self.now)
 
 
@@ -149,7 +150,7 @@ def test_a_restart_knows_what_the_running_controller_knew(story: list[tuple[str,
         world.happen(name, seconds)
     for event in told:
         again.add(event)
-    seen = [made.facts(table=None, parents={}) for made in (world.history, again)]
+    seen = [made.facts(route=RouteState(None), parents={}) for made in (world.history, again)]
     assert seen[0] == seen[1]
 
 
