@@ -17,6 +17,7 @@ is wrapped where the library is at home and chained as the cause; bugs are never
     │   ├── LogFull                          HTTP 507
     │   ├── EventTooLarge                             for Kafka, never for a local log
     │   ├── RelayStuck              exit 9            Kafka missed the deadline
+    │   ├── FollowerStuck           exit 9            Kafka's client gets nowhere
     │   └── UndecodableEvent
     ├── RequestError                         HTTP 400 what a client sent
     │   ├── UnknownModel                     HTTP 404
@@ -107,6 +108,12 @@ class EventTooLarge(EventLogError):
 
 class RelayStuck(EventLogError):
     """Kafka did not acknowledge in time. Start the relay again: it repeats what it must."""
+
+    exit_code = 9
+
+
+class FollowerStuck(EventLogError):
+    """Kafka's client gets nowhere. Start the follower again: it goes on where the log ends."""
 
     exit_code = 9
 

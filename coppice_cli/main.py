@@ -5,7 +5,7 @@ quick because commands import what they need when they run.
 
 Exit codes: 0 done, 1 a finding or an error of no other class, 2 usage, settings or project, 3
 artifact or version, 4 a gate refused, 5 event log, 6 pruning, 7 rollout, 8 environment, 9 a
-relay whose Kafka is stuck, 130 interrupted. `coppice.errors` draws the tree.
+relay or follower whose Kafka is stuck, 130 interrupted. `coppice.errors` draws the tree.
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ from coppice_cli.commands import (
     compare,
     demo,
     doctor,
+    follow,
     gate,
     init,
     labels,
@@ -34,6 +35,7 @@ from coppice_cli.commands import (
     relay,
     report,
     rollout,
+    score,
     status,
     up,
 )
@@ -57,9 +59,11 @@ app.command(rich_help_panel=PROJECT)(prune.prune)
 app.command(rich_help_panel=PROJECT)(demo.demo)
 app.command(rich_help_panel=RUN)(up.up)
 app.command(rich_help_panel=RUN)(processes.serve)
+app.command(rich_help_panel=RUN)(score.score)
 app.command(rich_help_panel=RUN)(processes.monitor)
 app.command(rich_help_panel=RUN)(processes.retrain)
 app.command(rich_help_panel=RUN)(relay.relay)
+app.command(rich_help_panel=RUN)(follow.follow)
 app.add_typer(rollout.app, name="rollout", rich_help_panel=LOOK)
 app.command(rich_help_panel=LOOK)(status.status)
 app.command(rich_help_panel=LOOK)(report.report)

@@ -11,7 +11,7 @@ CloudEvents, Kafka Protocol Binding 1.0.2, section 3.2.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import TypeAlias
+from typing import NamedTuple, TypeAlias
 
 from coppice import clock, errors, records
 
@@ -21,6 +21,24 @@ CONTENT_TYPE = "application/msgpack"
 UNKNOWN_TOPIC = "coppice.unknown.v1"
 DEAD = ".dlq"
 """Behind a topic's name: where what cannot be decoded goes, with the reason."""
+
+
+class Letter(NamedTuple):
+    """A record as it lies in Kafka.
+
+    Attributes
+    ----------
+    timestamp
+        Milliseconds since 1970 UTC.
+    """
+
+    topic: str
+    partition: int
+    offset: int
+    timestamp: int
+    key: bytes | None
+    value: bytes | None
+    headers: Headers
 
 
 def topic(kind: str, prefix: str = "") -> str:
@@ -35,6 +53,12 @@ def topic(kind: str, prefix: str = "") -> str:
 def topics(prefix: str = "") -> list[str]:
     """Return every topic that events are written to, sorted."""
     return sorted(prefix + name for name in (*records.TYPES, UNKNOWN_TOPIC))
+
+
+def all_topics(prefix: str = "") -> list[str]:
+    """Return every topic, those of the dead letters too, sorted."""
+    names = topics(prefix)
+    return sorted([*names, *(name + DEAD for name in names)])
 
 
 def key(event: records.Event) -> bytes:

@@ -180,8 +180,6 @@ class KafkaLog:
         self._options = options
         self._lock = threading.Lock()
         self._closed = False
-        # The library's threads log under their module's name; the same filter is added once.
-        logging.getLogger("kafka.producer.sender").addFilter(_BRAKE)
         with wrapped():
             self._producer = open_producer(options)
             self._consumer = kafka.KafkaConsumer(
@@ -316,6 +314,8 @@ class KafkaLog:
 
 def open_producer(options: Options) -> kafka.KafkaProducer:
     """Make a producer that waits for all in-sync replicas; it connects when it is used."""
+    # The library's threads log under their module's name; the same filter is added once.
+    logging.getLogger("kafka.producer.sender").addFilter(_BRAKE)
     return kafka.KafkaProducer(
         **options.connection(),
         acks="all",

@@ -5,12 +5,16 @@ What it cannot do: it does not deduplicate an idempotent producer, and knows no 
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import importlib.util
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
+import kafka
 import pytest
+from kafka import structs
 
 _PRODUCER = 0
 PRODUCE = 0
@@ -83,6 +87,26 @@ class Cluster:
     def _call(self, name: str, *arguments: object) -> None:
         function = getattr(self._library, f"rd_kafka_mock_{name}")
         function(ctypes.c_void_p(self._cluster), *arguments)
+
+
+def records_of(servers: Sequence[str], topic: str) -> list[Any]:
+    """Read a whole topic, as the library's records."""
+    consumer = kafka.KafkaConsumer(
+        bootstrap_servers=list(servers), api_version=(2, 3), metrics_enabled=False
+    )
+    with contextlib.closing(consumer):
+        parts = [
+            structs.TopicPartition(topic, number)
+            for number in consumer.partitions_for_topic(topic) or ()
+        ]
+        consumer.assign(parts)
+        consumer.seek_to_beginning(*parts)
+        ends = consumer.end_offsets(parts)
+        found: list[Any] = []
+        while any(consumer.position(part) < ends[part] for part in parts):
+            for batch in consumer.poll(timeout_ms=200).values():
+                found += batch
+    return found
 
 
 def _library() -> ctypes.CDLL:

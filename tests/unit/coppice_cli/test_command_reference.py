@@ -45,12 +45,13 @@ def test_exit_codes_are_those_of_the_errors(page: str) -> None:
     assert codes == [
         "| 0 | done |",
         "| 1 | `CoppiceError` |",
-        "| 2 | wrong usage, `SettingsError`, `ProjectError` |",
+        "| 2 | wrong usage, `SettingsError`, `ProjectError`, `InputError` |",
         "| 3 | `ArtifactError`, `UnknownVersion` |",
         "| 4 | `GateRefused` |",
         "| 5 | `EventLogError` |",
         "| 6 | `PruningError` |",
         "| 7 | `RolloutError` |",
         "| 8 | `EnvironmentProblem` |",
+        "| 9 | `RelayStuck`, `FollowerStuck` |",
         "| 130 | interrupted |",
     ]
