@@ -206,6 +206,9 @@ class ServeSettings(Section):
     """Address to listen on; loopback until you decide otherwise."""
     port: int = Field(default=3000, ge=1, le=65535)
     """Port of the inference endpoint."""
+    grpc_port: int | None = Field(default=None, ge=1, le=65535)
+    """Port of the Open Inference Protocol over gRPC, which then runs beside HTTP; off by default.
+    Needs `pip install 'coppice[grpc]'`."""
     workers: int = Field(default=1, ge=1)
     """Server processes."""
     threads: int = Field(default=1, ge=1)

@@ -12,7 +12,7 @@ import asyncio
 import os
 import signal
 from pathlib import Path
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
 import bentoml
 import numpy as np
@@ -22,6 +22,9 @@ from starlette import responses
 
 from coppice import artifact, errors, settings, telemetry
 from service import admission, compose, engine, front, http, recorder, workers
+
+if TYPE_CHECKING:
+    from service import remote
 
 PROJECT = "COPPICE_PROJECT"
 ORPHAN_SECONDS = 0.5
@@ -52,7 +55,7 @@ class Typed:
     @bentoml.on_shutdown  # type: ignore[untyped-decorator]
     async def close(self) -> None:
         """Drain: commit everything that was asked."""
-        self.bento_service.close()
+        await self.bento_service.close()
 
     async def __is_ready__(self) -> bool:
         """Say whether requests are answered; shown by BentoML's `/readyz`."""
@@ -164,6 +167,7 @@ class FrontDoor(Service[Typed]):  # type: ignore[misc]
     plane: compose.Plane | None = None
     _orphan_guard: asyncio.Task[None] | None = None
     _presence: workers.Presence | None = None
+    _remote: remote.Remote | None = None
 
     def to_asgi(self, is_main: bool = True) -> Any:  # noqa: FBT001, FBT002 - BentoML's signature
         """Return the application that a worker serves."""
@@ -182,11 +186,18 @@ class FrontDoor(Service[Typed]):  # type: ignore[misc]
         self._orphan_guard = loop.create_task(_end_with(os.getppid()))
         # Else a worker that is started anew would refuse what the others could have answered.
         await asyncio.to_thread(self.plane.switchboard.tried.wait, FIRST_LOAD_SECONDS)
+        if tree.serve.grpc_port is not None:
+            from service import remote  # an extra: HTTP serves without it
 
-    def close(self) -> None:
+            self._remote = remote.Remote(self.plane)
+            await self._remote.start(tree.serve.host, tree.serve.grpc_port)
+
+    async def close(self) -> None:
         """Drain the data plane."""
         if self._orphan_guard is not None:
             self._orphan_guard.cancel()
+        if self._remote is not None:
+            await self._remote.stop(compose.DRAIN_SECONDS)
         if self.plane is not None:
             self.plane.close()
             self.plane = None

@@ -6,6 +6,7 @@ Pure but for a look whether the port is free; the command line runs what this re
 from __future__ import annotations
 
 import errno
+import importlib.util
 import json
 import os
 import socket
@@ -26,9 +27,15 @@ def command(tree: settings.Settings) -> list[str]:
     Raises
     ------
     EnvironmentProblem
-        The port is taken, or the address is none of this machine's.
+        A port is taken, the address is none of this machine's, or gRPC is wanted but not
+        installed.
     """
     check_port(tree.serve.host, tree.serve.port)
+    if tree.serve.grpc_port is not None:
+        check_port(tree.serve.host, tree.serve.grpc_port, "grpc_port")
+        if importlib.util.find_spec("grpc") is None:
+            message = "`serve.grpc_port` needs gRPC: pip install 'coppice[grpc]'"
+            raise errors.EnvironmentProblem(message)
     return [
         sys.executable,
         "-m",
@@ -66,8 +73,8 @@ def environment(tree: settings.Settings) -> dict[str, str]:
     }
 
 
-def check_port(host: str, port: int) -> None:
-    """Find out whether a port can be listened on.
+def check_port(host: str, port: int, field: str = "port") -> None:
+    """Find out whether a port, that of a field of `[serve]`, can be listened on.
 
     Raises
     ------
@@ -80,13 +87,13 @@ def check_port(host: str, port: int) -> None:
         try:
             probe.bind((host, port))
         except OSError as cause:
-            raise errors.EnvironmentProblem(_explain(host, port, cause)) from cause
+            raise errors.EnvironmentProblem(_explain(host, port, field, cause)) from cause
 
 
-def _explain(host: str, port: int, cause: OSError) -> str:
+def _explain(host: str, port: int, field: str, cause: OSError) -> str:
     if cause.errno == errno.EADDRINUSE:
         return (
             f"port {port} on {host} is taken by another process; stop it, or set another with "
-            "COPPICE_SERVE__PORT or `[serve] port` in coppice.toml"
+            f"COPPICE_SERVE__{field.upper()} or `[serve] {field}` in coppice.toml"
         )
     return f"cannot listen on {host}:{port}: {cause.strerror or cause}; set `[serve] host`"

@@ -145,7 +145,7 @@ def _texts(name: str, count: int, data: memoryview) -> npt.NDArray[np.object_]:
         offset += 4 + length
         if offset > len(data):
             break
-        found.append(_text(name, data[offset - length : offset]))
+        found.append(text(name, data[offset - length : offset]))
     if len(found) != count or offset != len(data):
         message = f"tensor {name!r}: its bytes do not hold exactly {count} texts with their lengths"
         raise errors.RequestError(message)
@@ -154,7 +154,14 @@ def _texts(name: str, count: int, data: memoryview) -> npt.NDArray[np.object_]:
     return array
 
 
-def _text(name: str, data: memoryview) -> str:
+def text(name: str, data: memoryview | bytes) -> str:
+    """Return one text of a tensor.
+
+    Raises
+    ------
+    RequestError
+        The bytes are not UTF-8.
+    """
     try:
         return str(data, "utf-8")
     except UnicodeDecodeError as cause:
@@ -175,22 +182,41 @@ def from_json(name: str, kind: str, shape: Sequence[int], data: msgspec.Raw) -> 
         or is not of the shape; or an integer does not fit the datatype.
     """
     dtype = dtype_of(name, kind)
-    count = elements(name, shape)
     depth = _depth(data)
     if depth not in {1, len(shape)}:
         message = f"tensor {name!r}: `data` is nested {depth} deep, its shape is {list(shape)}"
         raise errors.RequestError(message)
     try:
         nested = _decoder(dtype.kind, depth).decode(data)
+    except (msgspec.MsgspecError, ValueError) as cause:
+        raise _misfit(name, kind, shape, cause) from cause
+    return from_values(name, kind, shape, nested)
+
+
+def from_values(name: str, kind: str, shape: Sequence[int], values: Sequence[Any]) -> Array:
+    """Read a tensor from its elements, flat or nested like the shape.
+
+    Raises
+    ------
+    RequestError
+        The datatype is unknown; there are not as many as the shape takes, or they are nested in
+        another shape; or one does not fit the datatype.
+    """
+    count = elements(name, shape)
+    try:
         with np.errstate(over="ignore"):  # what overflows is infinite, and refused as that
-            array: npt.NDArray[Any] = np.array(nested, dtype=dtype)
-    except (msgspec.MsgspecError, ValueError, OverflowError) as cause:
-        message = f"tensor {name!r}: `data` is not a list of {kind} {list(shape)}: {cause}"
-        raise errors.RequestError(message) from cause
-    if array.size != count or (depth > 1 and array.shape != tuple(shape)):
+            array: npt.NDArray[Any] = np.array(values, dtype=dtype_of(name, kind))
+    except (ValueError, OverflowError) as cause:
+        raise _misfit(name, kind, shape, cause) from cause
+    if array.size != count or (array.ndim != 1 and array.shape != tuple(shape)):
         message = f"tensor {name!r}: `data` has shape {list(array.shape)}, not {list(shape)}"
         raise errors.RequestError(message)
     return array.reshape(shape)
+
+
+def _misfit(name: str, kind: str, shape: Sequence[int], cause: Exception) -> errors.RequestError:
+    message = f"tensor {name!r}: `data` is not a list of {kind} {list(shape)}: {cause}"
+    return errors.RequestError(message)
 
 
 def _depth(data: msgspec.Raw) -> int:

@@ -98,6 +98,7 @@ def test_every_default_is_a_promise() -> None:
         "serve": {
             "host": "127.0.0.1",
             "port": 3000,
+            "grpc_port": None,
             "workers": 1,
             "threads": 1,
             "max_body_bytes": 16 * 2**20,
