@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from coppice import errors, records, routing, testing
-from monitoring import checkpoint, loop
+from monitoring import checkpoint, conclude, loop
 from tests.support import traffic, worlds
 
 
@@ -139,11 +139,11 @@ def test_measurements_come_at_most_every_few_seconds_and_only_when_something_cha
     world.serve(10, champion)
     monitor.turn()
     assert len(world.read(records.Measurement)) == before
-    world.clock.advance(loop.MEASURE_SECONDS)
+    world.clock.advance(conclude.MEASURE_SECONDS)
     monitor.turn()
     after = len(world.read(records.Measurement))
     assert after > before
-    world.clock.advance(loop.MEASURE_SECONDS)
+    world.clock.advance(conclude.MEASURE_SECONDS)
     monitor.turn()
     assert len(world.read(records.Measurement)) == after
 
@@ -327,7 +327,7 @@ def test_a_sustained_alarm_leaves_a_report_that_the_state_names(world, champion)
     monitor = world.monitor()
     drifting(world, champion, monitor)
     assert kinds(world, "champion")[-1] == "drift"
-    monitor._reports.wait(60.0)
+    monitor._said._reports.wait(60.0)
     monitor.turn()
     (name,) = monitor.status().reports
     assert "input.x[3]" in monitor.report(name).read_text(encoding="utf-8")
@@ -337,12 +337,12 @@ def test_drift_that_goes_on_is_reported_once(world, champion):
     world.rollout(champion)
     monitor = world.monitor()
     drifting(world, champion, monitor)
-    monitor._reports.wait(60.0)
+    monitor._said._reports.wait(60.0)
     world.clock.advance(3600.0)
     world.serve(800, champion, labelled=False)
     world.settle(monitor)
-    monitor._reports.wait(60.0)
-    assert len(monitor._reports.names()) == 1
+    monitor._said._reports.wait(60.0)
+    assert len(monitor._said._reports.names()) == 1
 
 
 def test_an_estimate_that_falls_asks_for_more_labels_though_no_label_came(world, champion):
