@@ -1,0 +1,112 @@
+"""Routes that Argo Rollouts moves: we name the version, it moves the traffic and asks for verdicts.
+
+A change of the pod template's annotation makes a new revision; Argo sends it traffic by its own
+steps, asks our verdict between them, and promotes or aborts. An abort leaves its spec wanting the
+bad revision, so the annotation goes back as well, else the next retry would serve it again.
+
+References
+----------
+Argo Rollouts, https://argo-rollouts.readthedocs.io/: the Rollout specification (steps, status),
+analysis, and what the kubectl plugin patches for abort, promote, pause and resume.
+"""
+
+from __future__ import annotations
+
+import structlog
+
+from coppice import routing
+from deploy.backends import base
+from deploy.backends.kube.client import Object, Resource
+from deploy.backends.kube.portal import Portal
+from deploy.backends.kube.workload import Workload, table_of
+
+ROLLOUTS = Resource("argoproj.io/v1alpha1", "rollouts")
+
+_log = structlog.get_logger(__name__)
+
+
+class ArgoBackend:
+    """Route by a Rollout.
+
+    Parameters
+    ----------
+    workload
+        The Rollout, and where its pod template lies.
+    portal
+        Runs the calls.
+    """
+
+    def __init__(self, workload: Workload, portal: Portal) -> None:
+        self._workload = workload
+        self._portal = portal
+
+    def observe(self) -> base.RouteState:
+        """Read the Rollout; see `base.Backend.observe`."""
+        rollout = self._portal.call(self._workload.read())
+        return base.RouteState(table_of(rollout), tool_of(rollout))
+
+    def apply(self, table: routing.RoutingTable) -> None:
+        """Ask for a newer table; see `base.Backend.apply`."""
+        self._portal.call(self._workload.write(table))
+
+    def abort(self, reason: str) -> base.RouteState:
+        """Let Argo send everything to the stable pods at once, then put the annotation back."""
+        self._portal.call(self._abort(reason))
+        return self.observe()
+
+    def steer(self, action: base.Steering) -> None:
+        """Do what the buttons of Argo's own dashboard do; see `base.Backend.steer`."""
+        self._portal.call(self._steer(action))
+
+    def supports(self) -> frozenset[base.Ability]:
+        """Return that pods mirror inside themselves, and that Argo moves the traffic."""
+        return frozenset({"mirror", "outside"})
+
+    async def _abort(self, reason: str) -> None:
+        rollout = await self._workload.read()
+        table = table_of(rollout)
+        if table is None or table.candidate is None:
+            return
+        if not rollout.get("status", {}).get("abort"):
+            _log.warning("argo_aborted", candidate=table.candidate, reason=reason)
+            await self._workload.change({"status": {"abort": True}}, subresource="status")
+        await self._workload.write(base.without_candidate(table), reason)
+
+    async def _steer(self, action: base.Steering) -> None:
+        match action:
+            case "promote":
+                await self._workload.change({"status": {"promoteFull": True}}, subresource="status")
+            case "pause":
+                await self._workload.change({"spec": {"paused": True}})
+            case "resume":
+                await self._workload.change({"spec": {"paused": False}})
+                running = {"status": {"pauseConditions": None}}
+                await self._workload.change(running, subresource="status")
+
+
+def tool_of(rollout: Object) -> base.Tool:
+    """Read out of a Rollout how far Argo is.
+
+    A status that Argo wrote before it saw our last change says nothing about it.
+    """
+    status = rollout.get("status", {})
+    message = str(status.get("message", ""))
+    if str(status.get("observedGeneration", "")) != str(rollout["metadata"].get("generation", "")):
+        return base.Tool("progressing", 0.0, message)
+    current, stable = status.get("currentPodHash"), status.get("stableRS")
+    if status.get("abort") or status.get("phase") == "Degraded":
+        return base.Tool("aborted", 0.0, message or "no reason was given")
+    if status.get("phase") == "Healthy" and current == stable:
+        return base.Tool("promoted", 1.0, message)
+    return base.Tool("progressing", _weight(rollout, status), message)
+
+
+def _weight(rollout: Object, status: Object) -> float:
+    """Return the share of the canary: as the traffic router has it, else as the steps ask."""
+    weights = status.get("canary", {}).get("weights", {})
+    if "canary" in weights:
+        return float(weights["canary"].get("weight", 0)) / 100.0
+    steps = rollout["spec"].get("strategy", {}).get("canary", {}).get("steps", [])
+    taken = steps[: int(status.get("currentStepIndex", 0)) + 1]
+    asked = [step["setWeight"] for step in taken if "setWeight" in step]
+    return float(asked[-1]) / 100.0 if asked else 0.0
