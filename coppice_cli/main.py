@@ -21,6 +21,7 @@ import coppice
 from coppice import errors, telemetry
 from coppice_cli import console, guard
 from coppice_cli.commands import (
+    bake,
     compare,
     demo,
     doctor,
@@ -60,6 +61,7 @@ app.command(rich_help_panel=PROJECT)(demo.demo)
 app.command(rich_help_panel=RUN)(up.up)
 app.command(rich_help_panel=RUN)(processes.serve)
 app.command(rich_help_panel=RUN)(score.score)
+app.command(rich_help_panel=RUN)(bake.bake)
 app.command(rich_help_panel=RUN)(processes.monitor)
 app.command(rich_help_panel=RUN)(processes.retrain)
 app.command(rich_help_panel=RUN)(relay.relay)
