@@ -20,6 +20,9 @@ import numpy.typing as npt
 
 ANSWER_SECONDS = 20.0
 """A request that got neither an answer nor a broken connection by then is lost."""
+LEAVES = 0.02
+"""Share of requests before which a client opens a new connection: so that a worker that was started
+anew gets its share of them."""
 MODEL_PATH = "/v2/models/tiny/infer"
 HEADER_LENGTH = "inference-header-content-length"
 LARGEST = 1000
@@ -137,6 +140,8 @@ class Client:
     async def turn(self) -> None:
         """Send one request of some kind; never raises for what a server may do under faults."""
         kind = self._draw.random()
+        if self._draw.random() < LEAVES:
+            self._connection.close()
         try:
             if kind < 0.12 and self._found.rows_of:
                 await self._label()

@@ -8,8 +8,11 @@ from __future__ import annotations
 import logging
 import os
 import sys
+from collections.abc import Mapping
 
 import structlog
+
+from coppice import errors
 
 OPT_OUT = {
     "BENTOML_DO_NOT_TRACK": "True",
@@ -22,6 +25,29 @@ OPT_OUT = {
 def silence() -> None:
     """Switch off the usage tracking of every library, for this process and its children."""
     os.environ.update(OPT_OUT)
+
+
+_ENDPOINTS = ("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "OTEL_EXPORTER_OTLP_ENDPOINT")
+
+
+def traced(environment: Mapping[str, str]) -> bool:
+    """Say whether the environment asks for traces, in OpenTelemetry's own variables.
+
+    >>> traced({}), traced({"OTEL_EXPORTER_OTLP_ENDPOINT": "http://collector:4318"})
+    (False, True)
+
+    Raises
+    ------
+    EnvironmentProblem
+        It asks for an exporter other than OTLP.
+    """
+    exporter = environment.get("OTEL_TRACES_EXPORTER", "").strip().lower()
+    if environment.get("OTEL_SDK_DISABLED", "").strip().lower() == "true" or exporter == "none":
+        return False
+    if exporter not in {"", "otlp"}:
+        message = f"OTEL_TRACES_EXPORTER={exporter}: set it to otlp or none; there is no other here"
+        raise errors.EnvironmentProblem(message)
+    return bool(exporter) or any(environment.get(name) for name in _ENDPOINTS)
 
 
 def configure(plane: str, *, json: bool | None = None) -> None:

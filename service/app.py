@@ -24,7 +24,7 @@ from coppice import artifact, errors, settings, telemetry
 from service import admission, compose, engine, front, http, recorder, workers
 
 if TYPE_CHECKING:
-    from service import remote
+    from service import remote, tracing
 
 PROJECT = "COPPICE_PROJECT"
 ORPHAN_SECONDS = 0.5
@@ -167,6 +167,7 @@ class FrontDoor(Service[Typed]):  # type: ignore[misc]
     plane: compose.Plane | None = None
     _orphan_guard: asyncio.Task[None] | None = None
     _presence: workers.Presence | None = None
+    _tracing: tracing.Tracing | None = None
     _remote: remote.Remote | None = None
 
     def to_asgi(self, is_main: bool = True) -> Any:  # noqa: FBT001, FBT002 - BentoML's signature
@@ -174,7 +175,13 @@ class FrontDoor(Service[Typed]):  # type: ignore[misc]
         inner = super().to_asgi(is_main=is_main)
         folder = os.environ.get(workers.FOLDER)
         swept = inner if folder is None else workers.Swept(inner, Path(folder))
-        return front.Front(swept, lambda: self.plane)
+        door = front.Front(swept, lambda: self.plane)
+        if not telemetry.traced(os.environ):
+            return door
+        from service import tracing  # an extra: the server answers without it
+
+        self._tracing = tracing.Tracing()
+        return self._tracing.around(door)
 
     async def open(self, tree: settings.Settings) -> None:
         """Open the data plane; called on the event loop of a worker, before it takes requests."""
@@ -182,7 +189,8 @@ class FrontDoor(Service[Typed]):  # type: ignore[misc]
         folder = os.environ.get(workers.FOLDER)
         if folder is not None:
             self._presence = workers.Presence(Path(folder))
-        self.plane = compose.Plane(tree, loop=loop, metrics=recorder.Recorder())
+        ways = compose.PLAIN if self._tracing is None else self._tracing.ways()
+        self.plane = compose.Plane(tree, loop=loop, metrics=recorder.Recorder(), ways=ways)
         self._orphan_guard = loop.create_task(_end_with(os.getppid()))
         # Else a worker that is started anew would refuse what the others could have answered.
         await asyncio.to_thread(self.plane.switchboard.tried.wait, FIRST_LOAD_SECONDS)
@@ -201,6 +209,8 @@ class FrontDoor(Service[Typed]):  # type: ignore[misc]
         if self.plane is not None:
             self.plane.close()
             self.plane = None
+        if self._tracing is not None:
+            self._tracing.close()
         if self._presence is not None:
             self._presence.close()
 

@@ -8,7 +8,8 @@ from __future__ import annotations
 import asyncio
 import os
 import secrets
-from typing import TYPE_CHECKING
+from collections.abc import Callable
+from typing import TYPE_CHECKING, NamedTuple
 
 import structlog
 
@@ -24,6 +25,17 @@ _LOG = structlog.get_logger()
 DRAIN_SECONDS = 20.0
 
 
+class Ways(NamedTuple):
+    """How those parts are made that an observer may stand around."""
+
+    engine: Callable[[engine.Parts], engine.Engine] = engine.Engine
+    observe: Callable[[batcher.Predict], batcher.Predict] = versions.as_it_is
+    """Put around each version's model."""
+
+
+PLAIN = Ways()
+
+
 class Plane:
     """Everything that answers, in one worker process.
 
@@ -35,6 +47,8 @@ class Plane:
         The worker's event loop.
     metrics
         The worker's recorder.
+    ways
+        How the parts are made.
 
     Raises
     ------
@@ -48,6 +62,7 @@ class Plane:
         *,
         loop: asyncio.AbstractEventLoop,
         metrics: recorder.Recorder,
+        ways: Ways = PLAIN,
     ) -> None:
         self.tree = tree
         self.metrics = metrics
@@ -58,7 +73,12 @@ class Plane:
         serve = tree.serve
         limits = batcher.Limits(serve.max_batch_rows, serve.max_queue)
         loader = versions.Loader(
-            store, limits=limits, threads=serve.threads, loop=loop, metrics=metrics
+            store,
+            limits=limits,
+            threads=serve.threads,
+            loop=loop,
+            metrics=metrics,
+            observe=ways.observe,
         )
         self.switchboard = lanes.Switchboard(
             tree, registry=store, load=loader, loop=loop, metrics=metrics, time=time
@@ -72,7 +92,7 @@ class Plane:
             answer_when_full=tree.events.when_full == "answer",
         )
         source = f"coppice/service/{os.getpid()}-{secrets.token_hex(4)}"
-        self.engine = engine.Engine(
+        self.engine = ways.engine(
             engine.Parts(
                 tree, self.switchboard, self.outbox, metrics, clock=time, loop=loop, source=source
             )

@@ -6,6 +6,7 @@ Pure but for a look whether the port is free; the command line runs what this re
 from __future__ import annotations
 
 import errno
+import importlib
 import importlib.util
 import json
 import os
@@ -17,6 +18,7 @@ from coppice import errors, settings, telemetry
 
 SERVICE = "service.app:Coppice"
 IN_CONTAINER = "BENTOML_CONTAINERIZED"
+EXPORTER = "opentelemetry.exporter.otlp.proto.http"
 GRACEFUL_SECONDS = 20
 """Longest wait for requests in flight when the server is told to end."""
 
@@ -27,8 +29,8 @@ def command(tree: settings.Settings) -> list[str]:
     Raises
     ------
     EnvironmentProblem
-        A port is taken, the address is none of this machine's, or gRPC is wanted but not
-        installed.
+        A port is taken, the address is none of this machine's, or gRPC or traces are wanted but
+        not installed.
     """
     check_port(tree.serve.host, tree.serve.port)
     if tree.serve.grpc_port is not None:
@@ -36,6 +38,7 @@ def command(tree: settings.Settings) -> list[str]:
         if importlib.util.find_spec("grpc") is None:
             message = "`serve.grpc_port` needs gRPC: pip install 'coppice[grpc]'"
             raise errors.EnvironmentProblem(message)
+    check_exporter()
     return [
         sys.executable,
         "-m",
@@ -71,6 +74,26 @@ def environment(tree: settings.Settings) -> dict[str, str]:
         # One pool of threads per model is set in the settings; libraries must not add their own.
         "OMP_NUM_THREADS": str(tree.serve.threads),
     }
+
+
+def check_exporter() -> None:
+    """Find out whether the traces can be sent that the environment asks for.
+
+    Raises
+    ------
+    EnvironmentProblem
+        They cannot: the exporter is not installed, or is one that is not known.
+    """
+    if not telemetry.traced(os.environ):
+        return
+    try:
+        importlib.import_module(EXPORTER)
+    except ModuleNotFoundError as cause:
+        message = (
+            "the OTEL_ variables ask for traces, which need pip install 'coppice[tracing]'; "
+            "or set OTEL_TRACES_EXPORTER=none"
+        )
+        raise errors.EnvironmentProblem(message) from cause
 
 
 def check_port(host: str, port: int, field: str = "port") -> None:

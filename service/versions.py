@@ -6,6 +6,7 @@ Whatever fails on the way is an error before the version takes its first request
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from typing import Any, Protocol
 
 import numpy as np
@@ -49,6 +50,11 @@ class Load(Protocol):
         ...
 
 
+def as_it_is(predict: batcher.Predict) -> batcher.Predict:
+    """Put nothing around a model."""
+    return predict
+
+
 class Loader:
     """Loads versions out of the registry: verified, warmed and checked.
 
@@ -64,6 +70,8 @@ class Loader:
         The event loop that awaits answers.
     metrics
         Counts batches.
+    observe
+        Put around each version's model.
     """
 
     def __init__(
@@ -74,12 +82,14 @@ class Loader:
         threads: int,
         loop: asyncio.AbstractEventLoop,
         metrics: recorder.Recorder,
+        observe: Callable[[batcher.Predict], batcher.Predict] = as_it_is,
     ) -> None:
         self._registry = registry
         self._limits = limits
         self._threads = threads
         self._loop = loop
         self._metrics = metrics
+        self._observe = observe
 
     def __call__(self, tag: str) -> Version:
         """Load, warm and check a version."""
@@ -87,7 +97,10 @@ class Loader:
         loaded.warm_up()
         check_parity(loaded)
         answering = batcher.Batcher(
-            loaded.predict, limits=self._limits, loop=self._loop, metrics=self._metrics
+            self._observe(loaded.predict),
+            limits=self._limits,
+            loop=self._loop,
+            metrics=self._metrics,
         )
         return Version(loaded, answering)
 

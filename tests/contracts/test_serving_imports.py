@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -53,3 +54,21 @@ def test_the_stores_need_neither_the_runtime_nor_bentoml() -> None:
 
 def test_the_whole_kernel_loads_none_of_them() -> None:
     assert loaded_by("coppice") & HEAVY == set()
+
+
+def test_without_a_collector_nothing_of_tracing_is_loaded() -> None:
+    # BentoML itself loads OpenTelemetry's interface; the exporter and our spans are what costs.
+    program = (
+        "import sys, service.app; service.app.Coppice.to_asgi();"
+        "print([n for n in sys.modules if n.startswith(('opentelemetry.exporter', 'service.t'))])"
+    )
+    plain = {name: value for name, value in os.environ.items() if not name.startswith("OTEL_")}
+    done = subprocess.run(
+        [sys.executable, "-c", program],
+        cwd=ROOT,
+        env=plain,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert done.stdout == "['service.tensors']\n"

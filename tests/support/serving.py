@@ -134,6 +134,19 @@ async def ask(
     headers: dict[str, str] | None = None,
 ) -> Reply:
     """Send one request through the front door, without a network."""
+    door = front.Front(nothing, lambda: opened)
+    return await through(door, path, body, method=method, headers=headers)
+
+
+async def through(
+    door: Any,
+    path: str,
+    body: bytes = b"",
+    *,
+    method: str = "POST",
+    headers: dict[str, str] | None = None,
+) -> Reply:
+    """Send one request through an ASGI application, without a network."""
     pairs = [(k.lower().encode(), v.encode("latin-1")) for k, v in (headers or {}).items()]
     place, _, query = path.partition("?")
     scope = {
@@ -151,7 +164,7 @@ async def ask(
     async def send(message: Any) -> None:
         sent.append(message)
 
-    await front.Front(nothing, lambda: opened)(scope, receive, send)
+    await door(scope, receive, send)
     found = {k.decode(): v.decode("latin-1") for k, v in sent[0]["headers"]}
     return Reply(sent[0]["status"], found, b"".join(m["body"] for m in sent[1:]))
 

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 import pytest
 import structlog
 
-from coppice import telemetry
+from coppice import errors, telemetry
 
 
 @pytest.fixture(autouse=True)
@@ -120,3 +120,27 @@ def test_bentoml_understands_that() -> None:
     )
 
     assert answer.stdout == "True\n"
+
+
+@pytest.mark.parametrize(
+    ("environment", "wanted"),
+    [
+        ({}, False),
+        ({"OTEL_EXPORTER_OTLP_ENDPOINT": "http://c:4318"}, True),
+        ({"OTEL_EXPORTER_OTLP_TRACES_ENDPOINT": "http://c:4318/v1/traces"}, True),
+        ({"OTEL_EXPORTER_OTLP_ENDPOINT": ""}, False),
+        ({"OTEL_TRACES_EXPORTER": "otlp"}, True),
+        ({"OTEL_TRACES_EXPORTER": "none", "OTEL_EXPORTER_OTLP_ENDPOINT": "http://c"}, False),
+        ({"OTEL_SDK_DISABLED": "true", "OTEL_EXPORTER_OTLP_ENDPOINT": "http://c"}, False),
+    ],
+)
+def test_traces_are_wanted_where_the_environment_names_a_collector(
+    environment: dict[str, str],
+    wanted: bool,  # noqa: FBT001 - a parameter of the test
+) -> None:
+    assert telemetry.traced(environment) is wanted
+
+
+def test_an_exporter_that_is_not_there_is_refused() -> None:
+    with pytest.raises(errors.EnvironmentProblem, match="set it to otlp or none"):
+        telemetry.traced({"OTEL_TRACES_EXPORTER": "zipkin"})

@@ -73,3 +73,26 @@ def test_a_worker_that_dies_in_a_container_is_replaced_too(
     # BentoML sets this in its images, and starts no new worker then.
     monkeypatch.setenv("BENTOML_CONTAINERIZED", "true")
     assert "BENTOML_CONTAINERIZED" not in serve.environment(tree(tmp_path, 1024))
+
+
+@pytest.fixture
+def _no_exporter(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As if the extra `tracing` were not installed."""
+    monkeypatch.setitem(sys.modules, serve.EXPORTER, None)
+
+
+@pytest.mark.usefixtures("_no_exporter")
+def test_traces_without_the_exporter_are_refused_with_what_to_install(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", "http://127.0.0.1:4318")
+    with pytest.raises(errors.EnvironmentProblem, match=r"pip install 'coppice\[tracing\]'"):
+        serve.command(tree(tmp_path, 1024))
+
+
+@pytest.mark.usefixtures("_no_exporter")
+def test_nobody_who_wants_no_traces_needs_the_exporter(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("OTEL_EXPORTER_OTLP_ENDPOINT", raising=False)
+    assert serve.command(tree(tmp_path, 1024))
