@@ -15,7 +15,6 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
-import socket
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple, NoReturn, Protocol
@@ -24,7 +23,7 @@ import structlog
 
 from coppice import clock as clocks
 from coppice import errors, records, signals, telemetry
-from coppice.eventlog import base
+from coppice.eventlog import base, brokers
 from service import outbox, relay_plan
 from service.relay_recorder import Recorder
 
@@ -33,8 +32,6 @@ READER = "relay"
 
 IDLE_SECONDS = 0.1
 """Pause after a turn that found nothing to send; also the longest before a signal is heeded."""
-TCP_SECONDS = 2.0
-"""A broker that does not take a connection within so long is not there."""
 
 _LOG = structlog.get_logger()
 
@@ -67,22 +64,6 @@ class Cluster(NamedTuple):
     connect: Callable[[], base.EventLog]
     deadline_seconds: float
     """Longest time of one append of it."""
-
-
-def reachable(servers: Sequence[str]) -> bool:
-    """Whether any of some brokers, each `host:port`, takes a TCP connection.
-
-    >>> reachable(["127.0.0.1:1"])
-    False
-    """
-    for server in servers:
-        host, _, port = server.rpartition(":")
-        try:
-            socket.create_connection((host.strip("[]"), int(port)), TCP_SECONDS).close()
-        except OSError:
-            continue
-        return True
-    return False
 
 
 class Relay:
@@ -239,7 +220,7 @@ class Relay:
         self._look_at = now + relay_plan.look_pause(now - began)
 
     def _pause(self) -> float:
-        return relay_plan.pause(self._attempts) if self._attempts else IDLE_SECONDS
+        return brokers.pause(self._attempts) if self._attempts else IDLE_SECONDS
 
     def _rest(self, seconds: float) -> None:
         until = self._clock.monotonic() + seconds

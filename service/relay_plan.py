@@ -14,10 +14,6 @@ MOST = 1024
 MOST_BYTES = 4 * 2**20
 """Payload of the largest batch; bounds memory, and what is repeated after a crash."""
 
-FIRST_PAUSE_SECONDS = 0.25
-LONGEST_PAUSE_SECONDS = 5.0
-"""Between two attempts to reach a cluster that is gone."""
-
 LOOK_SECONDS = 5.0
 LOOK_SHARE = 0.01
 """Least pause between two counts of what waits, and the most of the time that counting takes."""
@@ -74,15 +70,6 @@ def next_size(size: int, sent: Sent, deadline_seconds: float) -> int:
         size *= 2
     fitting = MOST if not sent.payload else MOST_BYTES * sent.events // sent.payload
     return max(1, min(size, fitting, MOST))
-
-
-def pause(attempts: int) -> float:
-    """Return how long to wait before a cluster is tried again, after so many attempts in vain.
-
-    >>> [pause(attempts) for attempts in (1, 2, 3, 9)]
-    [0.25, 0.5, 1.0, 5.0]
-    """
-    return min(FIRST_PAUSE_SECONDS * 2.0 ** min(attempts - 1, 30), LONGEST_PAUSE_SECONDS)
 
 
 def look_pause(seconds: float) -> float:

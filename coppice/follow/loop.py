@@ -24,7 +24,7 @@ import structlog
 
 from coppice import clock as clocks
 from coppice import errors, signals, telemetry
-from coppice.eventlog import base, envelope
+from coppice.eventlog import base, brokers, envelope
 from coppice.eventlog.sqlite import SqliteLog
 from coppice.follow import plan
 from coppice.follow.recorder import Recorder
@@ -119,7 +119,7 @@ class Follower:
         """Store one batch, or wait for it; looks at the cluster from time to time."""
         reader = self._open()
         if reader is None:
-            self._clock.sleep(plan.pause(self._attempts))
+            self._clock.sleep(brokers.pause(self._attempts))
             return
         if self._held is None:
             letters = _asked(functools.partial(reader.poll, POLL_SECONDS))

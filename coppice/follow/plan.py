@@ -8,10 +8,6 @@ from typing import NamedTuple
 from coppice import errors, records
 from coppice.eventlog import base, envelope
 
-FIRST_PAUSE_SECONDS = 0.25
-LONGEST_PAUSE_SECONDS = 5.0
-"""Between two attempts to reach a cluster that is gone."""
-
 
 class Dead(NamedTuple):
     """A record that is no event, and why."""
@@ -59,15 +55,6 @@ def lags(consumed: base.Consumed, ends: base.Consumed) -> dict[str, int]:
         behind = max(0, end - consumed.get((topic, part), 0))
         found[topic] = found.get(topic, 0) + behind
     return found
-
-
-def pause(attempts: int) -> float:
-    """Return how long to wait after so many vain attempts in a row, seconds.
-
-    >>> [pause(attempts) for attempts in (1, 2, 3, 99)]
-    [0.25, 0.5, 1.0, 5.0]
-    """
-    return min(FIRST_PAUSE_SECONDS * 2.0 ** min(attempts - 1, 10), LONGEST_PAUSE_SECONDS)
 
 
 class Progress(NamedTuple):

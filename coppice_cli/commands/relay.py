@@ -15,6 +15,7 @@ def relay(folder: options.Project = options.HERE) -> None:
     acknowledged batch ended. Needs `events.backend = "kafka"`.
     """
     from coppice import errors
+    from coppice.eventlog import brokers
     from coppice.eventlog.kafka import KafkaLog, Options
     from coppice.eventlog.sqlite import SqliteLog
     from service import relay, relay_recorder
@@ -31,7 +32,7 @@ def relay(folder: options.Project = options.HERE) -> None:
         # Without the cap on their size: a full log must still be marked, so that it is emptied.
         {"outbox": SqliteLog(tree.outbox_path), "events": SqliteLog(tree.log_path)},
         relay.Cluster(
-            reachable=functools.partial(relay.reachable, wanted.servers),
+            reachable=functools.partial(brokers.reachable, wanted.servers),
             connect=functools.partial(KafkaLog, wanted),
             deadline_seconds=wanted.deadline_seconds,
         ),

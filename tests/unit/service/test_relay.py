@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import socket
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
@@ -334,22 +333,3 @@ class TestEnding:
         made(MemoryLog(), {"outbox": outbox}, there=lambda: False, stop=after(5))[0].run()
 
         assert outbox.readers() == {"relay": base.START}
-
-
-class TestReachable:
-    def test_a_port_where_somebody_listens_is(self) -> None:
-        with socket.create_server(("127.0.0.1", 0)) as listening:
-            port = listening.getsockname()[1]
-            assert relay.reachable(["127.0.0.1:1", f"127.0.0.1:{port}"])
-
-    def test_a_port_where_nobody_listens_is_not(self) -> None:
-        with socket.create_server(("127.0.0.1", 0)) as listening:
-            port = listening.getsockname()[1]
-        assert not relay.reachable([f"127.0.0.1:{port}"])
-
-    def test_an_address_of_six_may_stand_in_brackets(self) -> None:
-        with socket.create_server(("::1", 0), family=socket.AF_INET6) as listening:
-            assert relay.reachable([f"[::1]:{listening.getsockname()[1]}"])
-
-    def test_a_name_that_nobody_knows_is_not(self) -> None:
-        assert not relay.reachable(["no-such-host.invalid:9092"])
