@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal, TextIO
@@ -14,6 +14,9 @@ import typer
 from coppice_cli import compose, console, options
 
 if TYPE_CHECKING:
+    from rich.table import Table
+
+    from coppice.eventlog.topics import Topic
     from coppice_cli import export as exports
 
 app = typer.Typer(no_args_is_help=True, help="Look at the event log.")
@@ -153,6 +156,56 @@ def forget(
             message = f"no reader is called {reader!r}; known: {', '.join(known) or 'none'}"
             raise errors.EventLogError(message)
         log.forget(reader)
+
+
+@app.command()
+def topics(
+    folder: options.Project = options.HERE,
+    create: Annotated[bool, typer.Option("--create", help="Make those that are missing.")] = False,
+) -> None:
+    """Check the topics in Kafka: presence, partitions, copies.
+
+    Ends with exit code 5 where something stands in the way. What is there
+    already is never changed.
+    """
+    from coppice import errors
+    from coppice.eventlog import kafka_topics, topics
+    from coppice.eventlog.kafka import Options
+
+    tree = compose.settings_of(folder)
+    if not tree.kafka.servers:
+        message = "kafka.servers is empty; name the brokers in [kafka]"
+        raise errors.SettingsError(message)
+    reached, plans = Options.of(tree), topics.wanted(tree.kafka)
+    found = kafka_topics.look(reached)
+    missing = {name: plan for name, plan in plans.items() if name not in found}
+    if create and missing:
+        kafka_topics.create(reached, missing)
+        console.out().print(f"{len(missing)} topics made", soft_wrap=True)
+        found = kafka_topics.look(reached)
+    console.out().print(_topics_table(found))
+    judged = topics.judge(found, tree.kafka)
+    for finding in judged:
+        text = f"{finding.level}: {finding.text}; {finding.remedy}"
+        console.err().print(text, markup=False, soft_wrap=True)
+    if any(finding.level == "problem" for finding in judged):
+        message = "the topics will not do; see above"
+        raise errors.EventLogError(message)
+
+
+def _topics_table(found: Mapping[str, Topic]) -> Table:
+    table = console.table(
+        *("topic", "partitions", "copies", "in sync at least", "kept, ms"),
+        numbers=("partitions", "copies", "in sync at least", "kept, ms"),
+    )
+    for name, topic in sorted(found.items()):
+        unknown = "not told"
+        insync = unknown if topic.min_insync is None else str(topic.min_insync)
+        table.add_row(
+            *(name, str(topic.partitions), str(topic.replication)),
+            *(insync, topic.retention_ms or unknown),
+        )
+    return table
 
 
 def _wanted(kind: str, since: datetime | None, until: datetime | None) -> exports.Wanted:

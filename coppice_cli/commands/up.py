@@ -17,7 +17,8 @@ LOOK_SECONDS = 5.0
 def up(folder: options.Project = options.HERE) -> None:
     """Run the whole loop, supervised: server, monitor, controller and retrainer.
 
-    A process that crashes is started again; SIGTERM or Ctrl-C ends all of
+    With Kafka, the relay and the follower too, which join this machine's logs
+    to the cluster. A process that crashes is started again; SIGTERM or Ctrl-C ends all of
     them after the requests in flight. What happens is told line by line.
     """
     from coppice_cli.supervise import up as supervised

@@ -15,6 +15,7 @@ SERVER_DRAIN_SECONDS = 30.0
 
 def programs(tree: settings.Settings) -> tuple[children.Child, ...]:
     """Return the processes of a project's loop, in the order of their start."""
+    joining = ("relay", "follow") if tree.events.backend == "kafka" else ()
     server = doors.url(tree.serve.host, tree.serve.port)
     monitor = doors.url(tree.monitor.host, tree.monitor.port)
     return (
@@ -28,6 +29,8 @@ def programs(tree: settings.Settings) -> tuple[children.Child, ...]:
         _program(tree, "monitor", ready=children.http_ready(f"{monitor}/health")),
         _program(tree, "rollout", "run"),
         _program(tree, "retrain"),
+        # Last: the loop on this machine does not wait for the cluster.
+        *(_program(tree, name) for name in joining),
     )
 
 
