@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import os
 import time
+import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO, NamedTuple, TypeAlias
 
-from samples import Sample
+from samples import Sample, timed
 
 from coppice import records
 from coppice.eventlog.sqlite import SqliteLog
@@ -48,25 +49,59 @@ def measure(contestant: Commit, folder: Path, seconds: float) -> Sample:
     """Commit to a fresh file for a while; making the events is not counted."""
     path = folder / "commits"
     data = os.urandom(contestant.size)
-    waits: list[float] = []
-    cpu = wall = 0.0
     with _opened(contestant.policy, path) as append:
-        while wall < seconds:
-            events = [_event(data) for _ in range(contestant.batch)]
-            busy, began = time.process_time(), time.perf_counter()
-            append(events)
-            waits.append(time.perf_counter() - began)
-            cpu += time.process_time() - busy
-            wall += waits[-1]
+        sample = timed(
+            lambda: [_event(data, records.uuid7()) for _ in range(contestant.batch)],
+            append,
+            seconds,
+        )
     for left in folder.glob("commits*"):
         left.unlink()
-    return Sample(len(waits) * contestant.batch, wall, cpu, tuple(waits))
+    return sample
 
 
-def _event(data: bytes) -> records.Event:
-    name = records.uuid7()
+IDS: dict[str, Callable[[], str]] = {
+    "ids in order of time (UUID 7, ours)": records.uuid7,
+    "ids by chance (UUID 4)": lambda: str(uuid.uuid4()),
+}
+"""How request ids may be made; a client that sends ids of its own decides it."""
+GROWN_BATCH, GROWN_SIZE = 128, 1024
+
+
+class Grown:
+    """A log that holds many events already, whose request ids were made in one way.
+
+    The index by request lies all over the file then, if they were made by chance.
+    """
+
+    def __init__(self, make: Callable[[], str], path: Path, events: int) -> None:
+        self._make = make
+        self._data = os.urandom(GROWN_SIZE)
+        self._log = SqliteLog(path)
+        for _ in range(0, events, GROWN_BATCH):
+            self._log.append(self._batch())
+
+    def measure(self, seconds: float) -> Sample:
+        """Commit more for a while."""
+        return timed(self._batch, self._log.append, seconds)
+
+    def close(self) -> None:
+        """Let go of the file."""
+        self._log.close()
+
+    def _batch(self) -> list[records.Event]:
+        return [_event(self._data, self._make()) for _ in range(GROWN_BATCH)]
+
+
+def _event(data: bytes, name: str) -> records.Event:
     return records.Event(
-        name, "coppice.prediction.v1", "coppice/server", time.time(), name, "digits", data
+        records.uuid7(),
+        "coppice.prediction.v1",
+        "coppice/server",
+        time.time(),
+        name,
+        "digits",
+        data,
     )
 
 

@@ -32,7 +32,7 @@ BASE_BATCH = "NORMAL, 1 a commit"
 
 @dataclass(frozen=True)
 class Scale:
-    """How much is run: rounds, seconds of each contestant, events read and folded."""
+    """How much is run: rounds, seconds of each contestant, events read and of a large log."""
 
     rounds: int
     commit_seconds: float
@@ -40,6 +40,7 @@ class Scale:
     kafka_seconds: float
     beside_seconds: float
     events: int
+    grown: int
     quick: bool = False
 
 
@@ -50,6 +51,7 @@ FULL = Scale(
     kafka_seconds=1.0,
     beside_seconds=5.0,
     events=20_000,
+    grown=300_000,
 )
 QUICK = Scale(
     rounds=1,
@@ -58,6 +60,7 @@ QUICK = Scale(
     kafka_seconds=0.1,
     beside_seconds=0.3,
     events=2000,
+    grown=2000,
     quick=True,
 )
 
@@ -71,14 +74,18 @@ FULL. *file* is a plain append with a flush or with fdatasync: what the disk can
 between processes, look-ups or passing over of repeated events. The server groups what waits into
 one commit, so under load its batch is the number of requests in flight.
 
+*large log*: 128 events of 1 KiB a commit, NORMAL, to a log that held 300,000 before. Request ids
+that are no order of time scatter the index by request over the file.
+
 *encoding*: one prediction with 30 numbers, and one with 8 x 128. Bytes of CloudEvents leave out
 Kafka's own framing; *payload alone* has no envelope.
 
 *kafka*: our Kafka log against librdkafka's mock brokers in a process of their own, on loopback: a
 floor of our client's cost, no statement about a cluster.
 
-*stages*: what follows the commit. The monitor's log lies in memory there, so that its row adds to
-that of reading; its labels are those of the last predictions.
+*stages*: what follows the commit; reading from Kafka is our client against the mock brokers, too.
+The monitor's log lies in memory there, so that its row adds to that of reading; its labels are
+those of the last predictions.
 
 *beside*: the real server pinned to one core and saturated over HTTP, and an appender that makes,
 seals and commits prediction events (30 numbers) in a process of its own. *Due* events are offered
@@ -114,6 +121,7 @@ class Found:
 
     def __init__(self, scale: Scale) -> None:
         self.committed: dict[commits.Commit, list[samples.Sample]] = defaultdict(list)
+        self.grown: dict[str, list[samples.Sample]] = defaultdict(list)
         self.encoded: dict[tuple[str, int], list[event_encodings.Cost]] = defaultdict(list)
         self.sent: dict[int, list[samples.Sample]] = defaultdict(list)
         self.staged: dict[str, list[samples.Sample]] = defaultdict(list)
@@ -124,6 +132,7 @@ class Found:
         """Every row of the report, part by part."""
         return [
             *self._commit_rows(),
+            *self._plain_rows("large log", self.grown),
             *self._encoding_rows(),
             *self._plain_rows("kafka", {f"{n} an append": found for n, found in self.sent.items()}),
             *self._plain_rows("stages", self.staged),
@@ -173,20 +182,32 @@ def run(folder: Path, scale: Scale) -> Found:
     with contextlib.ExitStack() as stack:
         servers = stack.enter_context(stages.mock_cluster())
         bench = stack.enter_context(beside.bench(folder))
+        grown = {
+            name: stack.enter_context(
+                contextlib.closing(commits.Grown(make, folder / f"grown-{place}", scale.grown))
+            )
+            for place, (name, make) in enumerate(commits.IDS.items())
+        }
         for number in range(scale.rounds):
             for one in commits.contestants(quick=scale.quick):
                 found.committed[one].append(commits.measure(one, folder, scale.commit_seconds))
+            for name, log in grown.items():
+                found.grown[name].append(log.measure(4 * scale.commit_seconds))
             _encode(found, scale)
-            for batch in stages.KAFKA_BATCHES:
-                sample = stages.to_kafka(servers, batch, scale.kafka_seconds)
-                found.sent[batch].append(sample)
-            found.staged[stages.READ].append(stages.read(folder, scale.events))
-            for name, sample in stages.monitor(folder / f"world-{number}", scale.events).items():
-                found.staged[name].append(sample)
+            _stage(found, scale, servers, folder / f"world-{number}")
             for setting in beside.SETTINGS:
                 found.ran[setting.name].append(bench.run(setting, scale.beside_seconds))
             print(f"round {number + 1} of {scale.rounds}", flush=True)
     return found
+
+
+def _stage(found: Found, scale: Scale, servers: tuple[str, ...], folder: Path) -> None:
+    for batch in stages.KAFKA_BATCHES:
+        found.sent[batch].append(stages.to_kafka(servers, batch, scale.kafka_seconds))
+    found.staged[stages.FROM_KAFKA].append(stages.from_kafka(servers, scale.events))
+    found.staged[stages.READ].append(stages.read(folder.parent, scale.events))
+    for name, sample in stages.monitor(folder, scale.events).items():
+        found.staged[name].append(sample)
 
 
 def _encode(found: Found, scale: Scale) -> None:

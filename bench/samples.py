@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import statistics
-from collections.abc import Sequence
+import time
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 COLUMNS = ("events/s", "p50 ms", "p99 ms", "CPU us/event")
@@ -27,6 +28,26 @@ class Sample(NamedTuple):
     wall: float
     cpu: float
     waits: tuple[float, ...]
+
+
+def timed(
+    make: Callable[[], list[Any]],
+    take: Callable[[list[Any]], None],
+    seconds: float,
+) -> Sample:
+    """Make batches and hand them over for a while; making them is not counted."""
+    waits: list[float] = []
+    cpu = wall = 0.0
+    events = 0
+    while wall < seconds:
+        made = make()
+        busy, began = time.process_time(), time.perf_counter()
+        take(made)
+        waits.append(time.perf_counter() - began)
+        cpu += time.process_time() - busy
+        wall += waits[-1]
+        events += len(made)
+    return Sample(events, wall, cpu, tuple(waits))
 
 
 def figures(samples: Sequence[Sample]) -> dict[str, Any]:

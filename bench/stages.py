@@ -10,7 +10,7 @@ from multiprocessing import connection
 from pathlib import Path
 
 import event_encodings
-from samples import Sample
+from samples import Sample, timed
 
 from coppice import records
 from coppice.eventlog import base
@@ -24,6 +24,7 @@ READ_BATCH = 2000
 PARTITIONS = 4
 LABELLED, LABELS = 2000, "label join: feedback of known requests"
 FOLD, READ = "monitor: a prediction decoded and folded", "read and decode, SQLite"
+FROM_KAFKA = "read, Kafka (mock)"
 
 
 @contextlib.contextmanager
@@ -53,26 +54,21 @@ def to_kafka(servers: tuple[str, ...], batch: int, seconds: float) -> Sample:
     log = KafkaLog(Options(servers))
     with contextlib.closing(log):
         log.append(_events(1))
-        return _repeat(lambda: _events(batch), log.append, seconds)
+        return timed(lambda: _events(batch), log.append, seconds)
 
 
-def _repeat(
-    make: Callable[[], list[records.Event]],
-    take: Callable[[list[records.Event]], None],
-    seconds: float,
-) -> Sample:
+def from_kafka(servers: tuple[str, ...], count: int) -> Sample:
+    """Send events, then read so many from the start; the brokers' work is not counted."""
     waits: list[float] = []
-    cpu = wall = 0.0
-    events = 0
-    while wall < seconds:
-        made = make()
+    with contextlib.closing(KafkaLog(Options(servers))) as log:
+        for _ in range(0, count, READ_BATCH):
+            log.append(_events(READ_BATCH))
+        position, found = base.START, 0
         busy, began = time.process_time(), time.perf_counter()
-        take(made)
-        waits.append(time.perf_counter() - began)
-        cpu += time.process_time() - busy
-        wall += waits[-1]
-        events += len(made)
-    return Sample(events, wall, cpu, tuple(waits))
+        while found < count and (batch := log.read(position, READ_BATCH)).events:
+            position, found = batch.position, found + len(batch.events)
+            waits.append(time.perf_counter() - began - sum(waits))
+        return Sample(found, sum(waits), time.process_time() - busy, tuple(waits))
 
 
 def _events(count: int) -> list[records.Event]:
