@@ -3,6 +3,7 @@
 Called by `coppice rollout run` and `coppice up` through `main`; takes the event log, the registry
 and a backend; gives a routing table, aliases and rollout events.
 
+Of several controllers one leads, and the others only read along, so that any can go on at once.
 A turn reads the world before it acts, and carries a step out in a fixed order: traffic first, then
 the aliases, then the rollout event, which is the state. Killed between any two of these, the next
 turn finds the state of before, plans the same step, sees that part of it is done, and does the
@@ -11,6 +12,7 @@ rest: no step is taken twice and none is left half-way.
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable
 
 import msgspec
@@ -98,13 +100,14 @@ class Controller:
         Returns
         -------
         Step or None
-            What was done.
+            What was done; by a controller that does not lead, nothing.
         """
         self._read()
         state = self._history.state
         seen = self._facts()
-        step = plan.plan(state, seen, self._policy, self._clock.now())
-        if plan.edited(state, seen, self._policy, step):
+        leads = self._backend.leads()
+        step = plan.plan(state, seen, self._policy, self._clock.now()) if leads else None
+        if leads and plan.edited(state, seen, self._policy, step):
             self._report_edit(seen)
         if step is not None:
             self._carry_out(step)
@@ -192,15 +195,10 @@ def main(tree: settings.Settings) -> None:
     stop = signals.stop_requested()
     recorder = Recorder(tree.project.name)
     recorder.serve(tree.rollout.metrics_port)
-    log = eventlog.open_log(tree)
-    try:
+    with (
+        contextlib.closing(eventlog.open_log(tree)) as log,
+        contextlib.closing(backends.open_backend(tree)) as backend,
+    ):
         Controller(
-            log,
-            registry.open_registry(tree),
-            backends.open_backend(tree),
-            tree,
-            clock.SystemClock(),
-            recorder,
+            log, registry.open_registry(tree), backend, tree, clock.SystemClock(), recorder
         ).run(stop)
-    finally:
-        log.close()

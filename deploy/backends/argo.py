@@ -17,6 +17,7 @@ import structlog
 from coppice import routing
 from deploy.backends import base
 from deploy.backends.kube.client import Object, Resource
+from deploy.backends.kube.lease import Lease
 from deploy.backends.kube.portal import Portal
 from deploy.backends.kube.workload import Workload, table_of
 
@@ -32,12 +33,15 @@ class ArgoBackend:
     ----------
     workload
         The Rollout, and where its pod template lies.
+    lease
+        Whoever holds it writes.
     portal
         Runs the calls.
     """
 
-    def __init__(self, workload: Workload, portal: Portal) -> None:
+    def __init__(self, workload: Workload, lease: Lease, portal: Portal) -> None:
         self._workload = workload
+        self._lease = lease
         self._portal = portal
 
     def observe(self) -> base.RouteState:
@@ -61,6 +65,16 @@ class ArgoBackend:
     def supports(self) -> frozenset[base.Ability]:
         """Return that pods mirror inside themselves, and that Argo moves the traffic."""
         return frozenset({"mirror", "outside"})
+
+    def leads(self) -> bool:
+        """Renew or take the lease, and say whether it is ours."""
+        return self._portal.call(self._lease.hold())
+
+    def close(self) -> None:
+        """Give the lease back, so that another controller goes on at once."""
+        self._portal.call(self._lease.release())
+        self._portal.call(self._workload.close())
+        self._portal.close()
 
     async def _abort(self, reason: str) -> None:
         rollout = await self._workload.read()

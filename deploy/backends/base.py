@@ -92,6 +92,14 @@ class Backend(Protocol):
         """Return what this backend can do; a plan leaves out the rest."""
         ...
 
+    def leads(self) -> bool:
+        """Say whether we may write now; of several controllers one may."""
+        ...
+
+    def close(self) -> None:
+        """Let go of connections, and of the lead."""
+        ...
+
 
 def refuse_older(table: routing.RoutingTable, world: RouteState) -> None:
     """Compare before a write.

@@ -57,6 +57,13 @@ class LocalBackend:
         """Return every ability: our own router weighs and mirrors."""
         return frozenset({"weights", "mirror"})
 
+    def leads(self) -> bool:
+        """Return true: writers take turns, and the later one sees what the earlier one wrote."""
+        return True
+
+    def close(self) -> None:
+        """Do nothing: a file needs no goodbye."""
+
     @contextlib.contextmanager
     def _turn(self) -> Iterator[None]:
         self._path.parent.mkdir(parents=True, exist_ok=True)

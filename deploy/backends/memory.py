@@ -10,6 +10,8 @@ class MemoryBackend:
     """Keep the routing table in this object."""
 
     def __init__(self, table: routing.RoutingTable | None = None) -> None:
+        self.leading = True
+        """Whether `leads` says yes."""
         self.aborts: list[str] = []
         """The reasons of every abort, oldest first."""
         self._table = table
@@ -36,3 +38,10 @@ class MemoryBackend:
     def supports(self) -> frozenset[base.Ability]:
         """Return every ability."""
         return frozenset({"weights", "mirror"})
+
+    def leads(self) -> bool:
+        """Say what `leading` says."""
+        return self.leading
+
+    def close(self) -> None:
+        """Do nothing."""

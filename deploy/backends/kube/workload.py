@@ -45,6 +45,10 @@ class Workload:
         self._owner = owner
         self._template = template or owner
 
+    async def close(self) -> None:
+        """Let go of the connections."""
+        await self._client.close()
+
     async def read(self) -> Object:
         """Return the owner as it is.
 

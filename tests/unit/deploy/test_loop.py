@@ -259,3 +259,16 @@ def test_a_turn_that_raises_is_counted_and_tried_again(
 def _no_disk(*_: object) -> None:
     message = "no space left on device"
     raise OSError(message)
+
+
+def test_a_controller_that_does_not_lead_reads_along_and_moves_nothing(stage: Stage) -> None:
+    stage.tell(rollouts.candidate(stage.first))
+    stage.backend.leading = False
+    controller = stage.controller()
+
+    assert controller.turn() is None
+    assert stage.table() is None
+    # It has read the candidate already, and goes on from there.
+    stage.backend.leading = True
+    assert controller.turn() is not None
+    assert stage.table().champion == stage.first

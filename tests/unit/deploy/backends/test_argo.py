@@ -6,12 +6,14 @@ from typing import Any
 import pytest
 
 from coppice import errors
+from coppice.clock import SystemClock
 from coppice.routing import RoutingTable
 from deploy.backends.argo import ROLLOUTS, ArgoBackend, tool_of
 from deploy.backends.base import Tool
 from deploy.backends.kube import pods
 from deploy.backends.kube.access import Access
 from deploy.backends.kube.client import Client, Patience, Resource
+from deploy.backends.kube.lease import Lease
 from deploy.backends.kube.portal import Portal
 from deploy.backends.kube.workload import Place, Workload
 from tests.support import kube_server, kube_store
@@ -51,9 +53,10 @@ def argo(cluster: Cluster) -> Iterator[ArgoBackend]:
     portal = Portal()
     patience = Patience(total=1.0, first_pause=0.005, longest_pause=0.02)
     client = Client(Access(cluster.url, "default"), patience)
-    yield ArgoBackend(Workload(client, Place(ROLLOUTS, "digits")), portal)
-    portal.call(client.close())
-    portal.close()
+    lease = Lease(client, "coppice", "me", SystemClock())
+    backend = ArgoBackend(Workload(client, Place(ROLLOUTS, "digits")), lease, portal)
+    yield backend
+    backend.close()
 
 
 def template(cluster: Cluster) -> RoutingTable:
@@ -176,6 +179,19 @@ def test_pods_of_others_are_left_alone(argo: ArgoBackend, cluster: Cluster) -> N
     argo.apply(ALONE)
 
     assert cluster.store.get(cluster.key(other)) == before
+
+
+def test_who_asks_first_leads_and_gives_the_lease_back_at_the_end(cluster: Cluster) -> None:
+    portal = Portal()
+    client = Client(Access(cluster.url, "default"))
+    lease = Lease(client, "coppice", "me", SystemClock())
+    backend = ArgoBackend(Workload(client, Place(ROLLOUTS, "digits")), lease, portal)
+
+    assert backend.leads()
+    backend.close()
+
+    key = Key("coordination.k8s.io/v1", "leases", "default", "coppice")
+    assert cluster.store.get(key)["spec"]["holderIdentity"] == ""
 
 
 def test_promote_pause_and_resume_are_what_the_tool_understands(
