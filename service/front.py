@@ -84,6 +84,7 @@ def _door(path: str) -> recorder.Door | None:
         "/predict": "predict",
         "/feedback": "feedback",
         "/v1/verdict": "verdict",
+        "/openapi.json": "other",
     }
     return doors.get(path)
 
@@ -180,6 +181,8 @@ def _verdict(plane: compose.Plane, query: bytes) -> dict[str, Any]:
 
 def _describe(plane: compose.Plane, path: str) -> dict[str, Any]:
     """Answer the health and metadata part of the protocol."""
+    if path == "/openapi.json":
+        return replies.document(plane)
     match path.rstrip("/").split("/")[2:]:
         case []:
             return replies.server()

@@ -12,7 +12,7 @@ import numpy as np
 
 import coppice
 from coppice import artifact, errors
-from service import compose, engine, lanes, protocol, tensors, versions
+from service import compose, engine, lanes, openapi, protocol, tensors, versions
 
 NAME = "coppice"
 PLATFORM = "onnxruntime_onnx"
@@ -88,6 +88,12 @@ def model(plane: compose.Plane, version: str | None = None) -> dict[str, Any]:
         "inputs": [_described(spec) for spec in manifest.inputs],
         "outputs": _outputs(manifest),
     }
+
+
+def document(plane: compose.Plane) -> dict[str, Any]:
+    """Return the OpenAPI document; without examples while there is no champion."""
+    in_force = plane.switchboard.lanes
+    return openapi.document(plane.tree.project.name, model(plane) if in_force else None)
 
 
 def _described(spec: artifact.TensorSpec) -> dict[str, Any]:

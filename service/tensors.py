@@ -53,6 +53,9 @@ _DTYPES: dict[str, np.dtype[Any]] = {
     "FP32": np.dtype("<f4"),
     "FP64": np.dtype("<f8"),
 }
+NAMES = (*_DTYPES, BYTES)
+"""Every datatype of the protocol."""
+
 _DATATYPES = {dtype.name: name for name, dtype in _DTYPES.items()} | {"object": BYTES}
 _ELEMENTS: dict[str, type] = {"b": bool, "u": int, "i": int, "f": float, "V": float, "O": str}
 """What a JSON list of a kind of dtype holds; bfloat16 is of the kind V."""
@@ -77,7 +80,7 @@ def dtype_of(name: str, kind: str) -> np.dtype[Any]:
     """
     dtype = np.dtype(object) if kind == BYTES else _DTYPES.get(kind)
     if dtype is None:
-        known = ", ".join([*_DTYPES, BYTES])
+        known = ", ".join(NAMES)
         message = f"tensor {name!r} has the unknown datatype {kind[:40]!r}; known: {known}"
         raise errors.RequestError(message)
     return dtype

@@ -135,6 +135,13 @@ BAD: list[tuple[str, bytes, dict[str, str], int, str]] = [
     ("/feedback", b"{", {}, 400, "not feedback"),
     ("/feedback", b"x" * 5000, {}, 413, "max_body_bytes"),
     ("/predict", b"x" * 5000, {}, 413, "max_body_bytes"),
+    (serving.INFER, one(), {"content-type": "text/plain"}, 415, "send application/json"),
+    (serving.INFER, one(), {"content-encoding": "br"}, 415, "not gzip or deflate"),
+    ("/feedback", b"{}", {"content-type": "application/octet-stream"}, 415, "application/json"),
+    ("/v2/repository/index", b"", {}, 404, "coppice rollout"),
+    ("/v2/repository/models/tiny/load", b"", {}, 404, "coppice rollout"),
+    ("/v2/models/tiny/stats", b"", {}, 404, "/metrics"),
+    ("/v2/models/tiny/versions/a/stats", b"", {}, 404, "/metrics"),
     ("/v1/verdict", b"", {}, 405, "takes GET"),
     ("/v2", b"", {}, 405, "takes GET"),
 ]
@@ -152,6 +159,31 @@ def test_bad_input_is_refused_with_what_to_do(
     reply = ask(made, path, body, headers=headers)
     assert (reply.status, list(reply.json)) == (status, ["error"])
     assert text in reply.json["error"]
+
+
+@pytest.mark.parametrize(("path", "allowed"), [("/v2", "GET"), (serving.INFER, "POST")])
+def test_a_wrong_method_is_told_the_right_one(
+    made: serving.Project, path: str, allowed: str
+) -> None:
+    reply = ask(made, path, method="DELETE")
+    assert (reply.status, reply.headers["allow"]) == (405, allowed)
+
+
+@pytest.mark.parametrize("kind", ["application/json", "Application/JSON; charset=utf-8", ""])
+def test_json_may_say_that_it_is_json(made: serving.Project, kind: str) -> None:
+    headers = {"content-type": kind} if kind else {}
+    assert ask(made, serving.INFER, one(), headers=headers).status == 200
+
+
+def test_what_other_libraries_leave_empty_may_be_null(made: serving.Project) -> None:
+    tensor = json.loads(one())["inputs"][0] | {"parameters": None}
+    body = {"inputs": [tensor], "id": None, "parameters": None, "outputs": None}
+    assert ask(made, serving.INFER, json.dumps(body).encode()).status == 200
+
+
+def test_readiness_says_what_both_wordings_of_the_protocol_ask(made: serving.Project) -> None:
+    assert get(made, "/v2/health/ready").json == {"live": True, "ready": True}
+    assert get(made, "/v2/models/tiny/ready").json == {"name": "tiny", "ready": True}
 
 
 def test_feedback_is_acknowledged_with_its_request(made: serving.Project) -> None:
@@ -198,6 +230,10 @@ def test_the_model_describes_itself(made: serving.Project) -> None:
         ("/v2/nothing", 404),
         ("/v2/models", 404),
         ("/v2/models/tiny/nothing", 404),
+        ("/v2/models/tiny/versions", 404),
+        ("/v2/models/tiny/versions/a/b/infer", 404),
+        ("/v2/models/tiny/nothing/infer", 404),
+        ("/openapi.json", 200),
         (serving.INFER, 405),
     ],
 )

@@ -158,6 +158,18 @@ def test_the_classification_extension_is_refused_by_name() -> None:
         protocol.decode(body(outputs=outputs))
 
 
+def test_an_output_in_shared_memory_is_refused_by_name() -> None:
+    outputs = [{"name": "scores", "parameters": {"shared_memory_region": "a"}}]
+    with pytest.raises(errors.RequestError, match="shared_memory_region"):
+        protocol.decode(body(outputs=outputs))
+
+
+def test_more_tensors_than_any_model_has_are_refused() -> None:
+    many = [tensor(name=f"x{place}") for place in range(protocol.MAX_TENSORS + 1)]
+    with pytest.raises(errors.RequestError, match="at most 1024 tensors"):
+        protocol.decode(body(*many))
+
+
 def answer() -> protocol.Answer:
     outputs = {
         "scores": np.array([[0.25, 0.75]], dtype=np.float32),
