@@ -215,12 +215,16 @@ class ServeSettings(Section):
     """ONNX Runtime threads per worker; more than the cores slows every request down."""
     max_body_bytes: int = Field(default=16 * 2**20, ge=1024)
     """Largest request body, bytes (default 16 MiB)."""
+    max_pending_bytes: int = Field(default=256 * 2**20, ge=2**20)
+    """Most bytes of large bodies (over 64 KiB) that a worker holds at once, read or half read
+    (default 256 MiB); beyond it the answer is 429 with Retry-After. More than `max_body_bytes`."""
     max_batch_rows: int = Field(default=64, ge=1)
     """Most rows that are answered in one run of the model. Batches form only from what waits."""
     max_queue: int = Field(default=512, ge=1)
     """Requests that may wait per version; beyond it the answer is 429 with Retry-After."""
     deadline_seconds: float = Field(default=10.0, gt=0)
-    """A request that has waited so long is answered with 503."""
+    """A request that has waited so long is answered with 503; one whose body has not arrived in as
+    long, with 408. A client may ask for less with `x-coppice-timeout`."""
     candidate_timeout_seconds: float = Field(default=1.0, gt=0)
     """A candidate that takes longer is abandoned for that request, and stable answers."""
     latency_objective_seconds: float | None = Field(default=None, gt=0)
@@ -330,6 +334,19 @@ class MonitorSettings(Section):
     """Most drift reports (HTML, about 4 MB each) that are kept; 0 writes none."""
     report_days: float = Field(default=30.0, gt=0)
     """A drift report older than this is deleted when the next one is written, days."""
+    group: str = Field(default="", pattern=r"^[A-Za-z0-9._-]{0,100}$")
+    """Name of the Kafka consumer group of monitors that share the work of one model, each with
+    partitions of its own; needs `events.backend = "kafka"`. Empty for a single monitor."""
+    group_folder: Path | None = None
+    """Where the members leave what the next owner of a partition needs, relative to coppice.toml;
+    a folder that all can reach makes a takeover quick. By default in the home folder; without a
+    shared one, whoever takes over reads the partition from its oldest record."""
+    group_grace_seconds: float = Field(default=2.0, ge=0)
+    """How long after it happened an event may reach its topic and still be joined in its place;
+    later ones are joined late. Verdicts are so much behind."""
+    group_patience_seconds: float = Field(default=60.0, gt=0)
+    """Silence after which the one that judges no longer waits for a partition; longer than a
+    takeover takes."""
 
 
 class RetrainSettings(Section):
@@ -358,8 +375,9 @@ class RetrainSettings(Section):
 class RolloutSettings(Section):
     """How a candidate becomes champion."""
 
-    backend: Literal["local"] = "local"
-    """Who moves the weights: `local` writes the routing table that our router reads."""
+    backend: Literal["local", "argo"] = "local"
+    """Who moves the traffic: `local` writes the routing table that our router reads; `argo` names
+    the version in a Rollout of Argo Rollouts, which moves the traffic and asks for verdicts."""
     auto: bool = True
     """Whether verdicts move a rollout by themselves; otherwise only `coppice rollout` does."""
     mirror: float = Field(default=1.0, gt=0, le=1)

@@ -38,8 +38,17 @@ class Checkpoint(msgspec.Struct, frozen=True):
 def fingerprint(log: eventlog_base.EventLog, tree: settings.Settings) -> str:
     """Identify the log by its first event, and the settings that the state depends on."""
     first = log.read(eventlog_base.START, limit=1).events
+    return _digest(first[0].id if first else "", tree)
+
+
+def group_fingerprint(tree: settings.Settings, partitions: int) -> str:
+    """Identify the topics of a group, and the settings that its state depends on."""
+    return _digest(f"{tree.monitor.group} {tree.kafka.prefix} {partitions}", tree)
+
+
+def _digest(log: str, tree: settings.Settings) -> str:
     parts = [
-        first[0].id if first else "",
+        log,
         tree.project.model_dump_json(),
         tree.evidence.model_dump_json(),
         tree.drift.model_dump_json(),
@@ -53,6 +62,12 @@ def fingerprint(log: eventlog_base.EventLog, tree: settings.Settings) -> str:
 def path(tree: settings.Settings) -> Path:
     """Return where the checkpoint of a project lies."""
     return tree.home / "monitor" / "state.msgpack"
+
+
+def group_folder(tree: settings.Settings) -> Path:
+    """Return where the members of a group leave what the next owner needs."""
+    chosen = tree.monitor.group_folder
+    return tree.root / chosen if chosen is not None else tree.home / "monitor" / "group"
 
 
 def save(target: Path, checkpoint: Checkpoint) -> None:

@@ -84,6 +84,11 @@ class Conclusions:
         """Return where a drift report lies, `None` without one; safe from other threads."""
         return self._reports.path(name)
 
+    def failed(self, cause: Exception) -> None:
+        """Count and log what one step raised, where the next one may do."""
+        self._recorder.failed(cause)
+        _log.error("step_failed", error=str(cause), exc_info=cause)
+
     def conclude(self, state: states.State, assume: Assume, *, idle: bool) -> None:
         """Judge, and write what is news.
 

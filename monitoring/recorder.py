@@ -57,6 +57,7 @@ class Recorder:
         self._counted: dict[tuple[prometheus_client.Counter, str], int] = {}
         self._make_counters()
         self._make_window_gauges()
+        self._make_group_metrics()
         gauge = functools.partial(prometheus_client.Gauge, registry=self.registry)
         self._verdict = gauge(
             "coppice_verdict",
@@ -143,6 +144,24 @@ class Recorder:
             ["model", "version", "quantile"],
         )
 
+    def _make_group_metrics(self) -> None:
+        gauge = functools.partial(prometheus_client.Gauge, registry=self.registry)
+        self._partitions = gauge(
+            "coppice_monitor_partitions", "Partitions that a member of a group has.", ["model"]
+        )
+        self._lag = gauge(
+            "coppice_monitor_watermark_lag_seconds",
+            "How far what the group has folded is behind the clock of the member that judges.",
+            ["model"],
+        )
+        self._facts = prometheus_client.Counter(
+            "coppice_monitor_facts_total",
+            "Facts of a group: sent by members; folded, folded late, or passed over as repeated by "
+            "the one that judges.",
+            ["model", "what"],
+            registry=self.registry,
+        )
+
     def _make_counters(self) -> None:
         counter = functools.partial(prometheus_client.Counter, registry=self.registry)
         self._events = counter(
@@ -190,10 +209,19 @@ class Recorder:
         known = {"undecodable": 0} | dict(events)
         for counter, counts in ((self._events, known), (self._oddities, oddities)):
             for kind, count in counts.items():
-                series = counter.labels(self._model, kind)
-                series.inc(count - self._counted.get((counter, kind), 0))
-                self._counted[counter, kind] = count
+                self._raise_to(counter, kind, count)
         self._seconds.labels(self._model).observe(seconds)
+
+    def shared(self, partitions: int, sent: int) -> None:
+        """Show a member's part of a group: how many partitions, and facts told since it started."""
+        self._partitions.labels(self._model).set(partitions)
+        self._raise_to(self._facts, "sent", sent)
+
+    def gathered(self, folded: int, late: int, repeated: int, lag: float) -> None:
+        """Show what came to the member that judges: facts, and how far it is behind, seconds."""
+        for what, count in (("folded", folded), ("late", late), ("repeated", repeated)):
+            self._raise_to(self._facts, what, count)
+        self._lag.labels(self._model).set(lag)
 
     def announced(self, verdict: records.Verdict) -> None:
         """Count a verdict that was written to the log."""
@@ -269,6 +297,13 @@ class Recorder:
             )
         }
         self._put(self._delay, delays)
+
+    def _raise_to(self, counter: prometheus_client.Counter, kind: str, count: int) -> None:
+        """Let a counter grow to a count; one that was handed to another member stays."""
+        more = count - self._counted.get((counter, kind), 0)
+        if more > 0:
+            counter.labels(self._model, kind).inc(more)
+        self._counted[counter, kind] = count
 
     def _put(self, gauge: prometheus_client.Gauge, values: Mapping[tuple[str, ...], float]) -> None:
         """Show exactly these values; a reader never sees fewer of those that stay."""

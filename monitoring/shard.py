@@ -11,20 +11,11 @@ import sys
 from collections.abc import Sequence
 
 from coppice import errors, labels, records, settings
-from monitoring import facts, join
+from monitoring import facts, feed, join
 from monitoring import state as states
 from monitoring.knowledge import Scorings
 
-_READ = frozenset(
-    records.NAMES[kind]
-    for kind in (
-        records.Prediction,
-        records.Shadow,
-        records.Feedback,
-        records.Rollout,
-        records.Verdict,
-    )
-)
+_READ = frozenset(feed.KINDS)
 
 
 class Shard:

@@ -19,6 +19,8 @@ Headers: TypeAlias = list[tuple[str, bytes]]
 
 CONTENT_TYPE = "application/msgpack"
 UNKNOWN_TOPIC = "coppice.unknown.v1"
+FACTS = "coppice.fact.v1"
+"""Topic of what monitors that share their work tell each other; it holds no events."""
 DEAD = ".dlq"
 """Behind a topic's name: where what cannot be decoded goes, with the reason."""
 

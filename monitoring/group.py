@@ -1,0 +1,150 @@
+"""Several monitors that share the work: one member of a group, and its part in judging.
+
+Called by `coppice monitor` where `monitor.group` is set; takes the partitions that the group
+gives it; gives facts about them, and, where it holds the one partition of the facts, verdicts.
+
+A turn asks for records (and learns meanwhile what it holds), tells the facts of its partitions
+(`monitoring.member`), and folds and judges if that is its part (`monitoring.aggregate`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Mapping
+from pathlib import Path
+
+import structlog
+
+from coppice import clock as clocks
+from coppice import settings as settings_tree
+from coppice.eventlog import base as eventlog_base
+from coppice.eventlog import envelope
+from coppice.registry import base as registry_base
+from monitoring import feed
+from monitoring import status as statuses
+from monitoring.aggregate import Aggregator
+from monitoring.conclude import Conclusions
+from monitoring.knowledge import Scorings
+from monitoring.member import Member
+from monitoring.recorder import Recorder
+from monitoring.versions import Versions
+
+POLL_SECONDS = 0.2
+
+_log = structlog.get_logger(__name__)
+
+
+class GroupMonitor:
+    """Watch one model, together with others.
+
+    Parameters
+    ----------
+    source
+        Where records come from and facts go.
+    log
+        This machine's log, where verdicts are written and inputs to replay are found.
+    registry
+        Where versions are found.
+    settings
+        The project's settings.
+    clock
+        Where the time comes from.
+    recorder
+        Where metrics go.
+    """
+
+    def __init__(
+        self,
+        source: feed.Feed,
+        log: eventlog_base.IndexedLog,
+        registry: registry_base.Registry,
+        settings: settings_tree.Settings,
+        clock: clocks.Clock,
+        recorder: Recorder,
+    ) -> None:
+        self._feed = source
+        self._log = log
+        self._settings = settings
+        self._clock = clock
+        self._recorder = recorder
+        self._versions = Versions(registry, settings)
+        self._scorings = Scorings(self._versions)
+        self._said = Conclusions(log, self._versions, settings, clock, recorder)
+        self._member = Member(source, settings, self._scorings, clock, self._said.failed)
+        self._aggregator: Aggregator | None = None
+        source.join(self)
+
+    def run(self, stop: Callable[[], bool]) -> None:
+        """Take turns until `stop` says so, then hand everything over.
+
+        Raises
+        ------
+        EventLogError
+            The cluster did not acknowledge facts by the deadline. Only a new process can be trusted
+            to go on; what was not acknowledged is read and told again.
+        """
+        while not stop():
+            self.turn()
+        self.revoked()
+
+    def turn(self) -> int:
+        """Take in what is new, and judge; return the number of records taken in."""
+        started = self._clock.monotonic()
+        letters = self._feed.poll(POLL_SECONDS)
+        for letter in letters:
+            if letter.topic != envelope.FACTS:
+                self._member.take(letter)
+            elif self._aggregator is not None:
+                self._aggregator.take(letter)
+        self._member.turn()
+        if self._aggregator is not None:
+            self._aggregator.turn()
+        self._record(self._clock.monotonic() - started)
+        return len(letters)
+
+    def assigned(self, places: Collection[feed.Place]) -> Mapping[feed.Place, int]:
+        """Take over places; see `feed.Owner`."""
+        numbers = {number for kind, number in places if kind != envelope.FACTS}
+        offsets = dict(self._member.own(numbers))
+        if (envelope.FACTS, 0) in places:
+            self._aggregator = Aggregator(
+                self._settings,
+                self._versions,
+                self._scorings,
+                self._said,
+                self._clock,
+                partitions=self._feed.partitions(),
+            )
+            offsets[envelope.FACTS, 0] = self._aggregator.offset
+        judges = self._aggregator is not None
+        _log.info("partitions_assigned", partitions=sorted(numbers), judges=judges)
+        return offsets
+
+    def revoked(self) -> None:
+        """Hand everything over; see `feed.Owner`."""
+        self._member.release()
+        if self._aggregator is not None:
+            self._aggregator.save()
+            self._aggregator = None
+
+    def status(self) -> statuses.Status | None:
+        """Return what was last concluded, `None` where others judge; safe from other threads."""
+        return self._said.status() if self._aggregator is not None else None
+
+    def metrics(self) -> bytes:
+        """Return the text of `/metrics`; safe from other threads."""
+        return self._recorder.page()
+
+    def report(self, name: str) -> Path | None:
+        """Return where a drift report lies, `None` without one; safe from other threads."""
+        return self._said.report(name)
+
+    def _record(self, seconds: float) -> None:
+        events, oddities = self._member.counts()
+        judge = self._aggregator
+        self._recorder.took(events, oddities, seconds=seconds)
+        self._recorder.shared(self._member.owned, self._member.sent)
+        if judge is not None:
+            self._recorder.gathered(
+                judge.folded, judge.ordering.late, judge.ordering.duplicates, judge.lag()
+            )
+        self._recorder.succeeded(self._clock.now(), caught_up=judge is None or judge.is_caught_up())
