@@ -37,11 +37,13 @@ from coppice.sections import (
     StoreSettings,
     TrainSettings,
 )
+from coppice.sections_cluster import ClusterSettings
 from coppice.sections_events import EventSettings
 from coppice.sections_kafka import KafkaSettings
 
 __all__ = [
     "FILE",
+    "ClusterSettings",
     "DecaySettings",
     "DriftSettings",
     "EventSettings",
@@ -95,6 +97,7 @@ class Settings(BaseSettings):
     monitor: MonitorSettings = MonitorSettings()
     retrain: RetrainSettings = RetrainSettings()
     rollout: RolloutSettings = RolloutSettings()
+    cluster: ClusterSettings = ClusterSettings()
 
     @property
     def home(self) -> Path:

@@ -21,3 +21,7 @@ def open_backend(tree: settings.Settings) -> Backend:
             from deploy.backends.local import LocalBackend
 
             return LocalBackend(tree.routing_path)
+        case "argo":
+            from deploy.backends import argo
+
+            return argo.connect(tree)

@@ -14,16 +14,36 @@ from __future__ import annotations
 
 import structlog
 
-from coppice import routing
+from coppice import routing, settings
 from deploy.backends import base
+from deploy.backends.kube import connect as kube
 from deploy.backends.kube.client import Object, Resource
 from deploy.backends.kube.lease import Lease
 from deploy.backends.kube.portal import Portal
-from deploy.backends.kube.workload import Workload, table_of
+from deploy.backends.kube.workload import Place, Workload, table_of
 
 ROLLOUTS = Resource("argoproj.io/v1alpha1", "rollouts")
+DEPLOYMENTS = Resource("apps/v1", "deployments")
 
 _log = structlog.get_logger(__name__)
+
+
+def connect(tree: settings.Settings) -> ArgoBackend:
+    """Open the Rollout that the settings name.
+
+    Raises
+    ------
+    ClusterProblem
+        No cluster can be found.
+    """
+    parts = kube.connect(tree)
+    template = tree.cluster.template
+    workload = Workload(
+        parts.client,
+        Place(ROLLOUTS, kube.workload(tree)),
+        Place(DEPLOYMENTS, template) if template else None,
+    )
+    return ArgoBackend(workload, parts.lease, parts.portal)
 
 
 class ArgoBackend:

@@ -102,6 +102,7 @@ def test_every_default_is_a_promise() -> None:
             "workers": 1,
             "threads": 1,
             "max_body_bytes": 16 * 2**20,
+            "max_pending_bytes": 256 * 2**20,
             "max_batch_rows": 64,
             "max_queue": 512,
             "deadline_seconds": 10.0,
@@ -201,6 +202,14 @@ def test_every_default_is_a_promise() -> None:
             "watch_seconds": 600.0,
             "poll_seconds": 0.5,
             "metrics_port": 0,
+        },
+        "cluster": {
+            "kubeconfig": None,
+            "namespace": "",
+            "workload": "",
+            "template": "",
+            "lease": "",
+            "lease_seconds": 15.0,
         },
     }
 

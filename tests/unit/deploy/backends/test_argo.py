@@ -1,13 +1,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
 
-from coppice import errors
+from coppice import errors, settings
 from coppice.clock import SystemClock
 from coppice.routing import RoutingTable
+from deploy import backends
 from deploy.backends.argo import ROLLOUTS, ArgoBackend, tool_of
 from deploy.backends.base import Tool
 from deploy.backends.kube import pods
@@ -265,3 +267,51 @@ def test_a_kind_of_workload_that_has_no_selector_keeps_its_pods(cluster: Cluster
     portal.call(client.close())
     portal.close()
     assert told == 0
+
+
+def test_the_settings_lead_to_the_rollout_of_the_model(cluster: Cluster, tmp_path: Path) -> None:
+    (tmp_path / "kube").write_text(cluster.kubeconfig())
+    tree = settings.from_tree(
+        {
+            "project": {"name": "digits"},
+            "rollout": {"backend": "argo"},
+            "cluster": {"kubeconfig": "kube"},
+        },
+        root=tmp_path,
+    )
+
+    backend = backends.open_backend(tree)
+    backend.apply(ALONE)
+    assert backend.leads()
+    backend.close()
+
+    assert template(cluster).champion == "m:a"
+    leases = Resource("coordination.k8s.io/v1", "leases")
+    assert cluster.store.get(Key(*leases, "default", "coppice-digits"))
+
+
+def test_a_pod_template_that_lies_in_a_deployment_is_changed_there(
+    cluster: Cluster, tmp_path: Path
+) -> None:
+    (tmp_path / "kube").write_text(cluster.kubeconfig())
+    cluster.add({**ROLLOUT, "apiVersion": "apps/v1", "kind": "Deployment"})
+    tree = settings.from_tree(
+        {
+            "project": {"name": "digits"},
+            "rollout": {"backend": "argo"},
+            "cluster": {"kubeconfig": "kube", "template": "digits"},
+        },
+        root=tmp_path,
+    )
+
+    backend = backends.open_backend(tree)
+    backend.apply(ALONE)
+    backend.apply(TRIAL)
+    observed = backend.observe()
+    backend.close()
+
+    deployment = cluster.store.get(Key("apps/v1", "deployments", "default", "digits"))
+    told = deployment["spec"]["template"]["metadata"]["annotations"][pods.ROUTING]
+    assert pods.answering(told) == "m:b"
+    assert observed.table == TRIAL
+    assert "annotations" not in cluster.store.get(KEY)["spec"]["template"]["metadata"]
