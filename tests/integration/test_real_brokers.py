@@ -1,4 +1,4 @@
-"""The log on Kafka, and the relay into it, on brokers that are more than a mock.
+"""The Kafka log, the relay into it and the follower out of it, on more than mock brokers.
 
 `named` is the cluster in `COPPICE_TEST_KAFKA`; `tansu` a broker of its own, started here. Each is
 skipped, with the reason, where it is not there.
@@ -18,10 +18,12 @@ from prometheus_client import CollectorRegistry
 
 from coppice import clock, errors, records
 from coppice.eventlog import base, envelope
+from coppice.eventlog import brokers as addresses
 from coppice.eventlog.kafka import KafkaLog
 from coppice.eventlog.sqlite import SqliteLog
 from service import relay, relay_recorder
 from tests.integration import test_eventlog_conformance as conformance
+from tests.integration import test_follower
 from tests.support import brokers, events
 
 # kafka-python leaves sockets open whose connection was replaced.
@@ -163,6 +165,27 @@ class TestRelay:
             assert arrived == appended
 
 
+class TestFollower:
+    def test_two_machines_outboxes_come_together_in_a_replica_once(
+        self, broker: brokers.Broker, tmp_path: Path
+    ) -> None:
+        here = [events.feedback(name) for name in "abcabc"]
+        there = [events.feedback(name) for name in "xyzxyz"]
+        with _relayed(broker, tmp_path / "here", here), _relayed(broker, tmp_path / "there", there):
+            pass
+        # Again, as after a crash: whatever is sent twice is stored once.
+        with _relayed(broker, tmp_path / "here", []):
+            pass
+
+        with contextlib.closing(SqliteLog(tmp_path / "events.sqlite")) as replica:
+            test_follower.follow(replica, broker.options, 12)
+            stored = replica.read(base.START).events
+
+        assert sorted(event.id for event in stored) == sorted(e.id for e in (*here, *there))
+        assert [e for e in stored if e.subject == "a"] == [here[0], here[3]]
+        assert [e for e in stored if e.subject == "z"] == [there[2], there[5]]
+
+
 @contextlib.contextmanager
 def _relayed(
     broker: brokers.Broker, folder: Path, appended: list[records.Event]
@@ -172,7 +195,7 @@ def _relayed(
         outbox.append(appended)
         outbox.forget(relay.READER)
         cluster = relay.Cluster(
-            reachable=lambda: relay.reachable(broker.options.servers),
+            reachable=lambda: addresses.reachable(broker.options.servers),
             connect=lambda: KafkaLog(broker.options),
             deadline_seconds=broker.options.deadline_seconds,
         )

@@ -25,7 +25,8 @@ from typing import Any, NamedTuple
 import kafka.admin
 import pytest
 
-from coppice.eventlog import envelope
+from coppice.eventlog import envelope, kafka_topics
+from coppice.eventlog import topics as topic_rules
 from coppice.eventlog.kafka import Options
 from coppice.settings import Settings
 from tests.support import serving
@@ -134,12 +135,12 @@ def _answers(address: str) -> bool:
 @contextlib.contextmanager
 def topics(broker: Broker) -> Iterator[None]:
     """Make every topic through the admin requests, and remove them in the end."""
-    names = envelope.topics(broker.options.prefix)
-    names += [name + envelope.DEAD for name in names]
-    shape = {"num_partitions": PARTITIONS, "replication_factor": broker.replication, "configs": {}}
-    with contextlib.closing(broker.admin()) as admin:
-        admin.create_topics(dict.fromkeys(names, shape))
-        try:
-            yield
-        finally:
+    options = broker.options
+    names = envelope.all_topics(options.prefix)
+    shape = topic_rules.Topic(PARTITIONS, broker.replication, min_insync=None)
+    kafka_topics.create(options, dict.fromkeys(names, shape))
+    try:
+        yield
+    finally:
+        with contextlib.closing(broker.admin()) as admin:
             admin.delete_topics(names)
