@@ -59,6 +59,8 @@ class Front:
             _LOG.exception("request failed", path=scope["path"])
             plane.metrics.turn_failed("front")
             response = http.as_error(errors.CoppiceError("unforeseen error; see the server's log"))
+        finally:
+            plane.intake.done()
         plane.metrics.request(door, response.status)
         await http.respond(send, response)
 
@@ -66,8 +68,7 @@ class Front:
         self, plane: compose.Plane, scope: http.Scope, receive: http.Receive, send: http.Send
     ) -> None:
         """Pass `/predict` to BentoML, with its body bounded and its answer counted."""
-        limit = plane.tree.serve.max_body_bytes
-        body = await http.read_body(receive, dict(scope["headers"]), limit)
+        body = await plane.intake.read(receive, dict(scope["headers"]))
 
         async def counted(message: http.Message) -> None:
             if message["type"] == "http.response.start":
@@ -103,10 +104,9 @@ async def _answer(
             return await _infer(plane, scope, receive)
         case "feedback":
             _method(scope, "POST")
-            limit = plane.tree.serve.max_body_bytes
             headers = dict(scope["headers"])
             http.check_media(headers, http.JSON)
-            body = await http.read_body(receive, headers, limit)
+            body = await plane.intake.read(receive, headers)
             request_id = await plane.feedback.take(body)
             return http.as_json({"accepted": True, "request_id": request_id})
         case "verdict":
@@ -124,11 +124,13 @@ async def _infer(plane: compose.Plane, scope: http.Scope, receive: http.Receive)
     _method(scope, "POST")
     headers = dict(scope["headers"])
     http.check_media(headers, http.JSON, http.BINARY)
-    body = await http.read_body(receive, headers, plane.tree.serve.max_body_bytes)
+    body = await plane.intake.read(receive, headers)
     length = headers.get(b"inference-header-content-length")
     request = protocol.decode(body, None if length is None else length.decode("latin-1"))
     said = request.parameters
-    claims = admission.Claims(request.id, said.get("routing_key"), said.get("slices"))
+    claims = admission.Claims(
+        request.id, said.get("routing_key"), said.get("slices"), said.get("timeout")
+    )
     query = admission.admit(headers, claims, request.inputs, version)
     served = await plane.engine.infer(query)
     return http.compressed(encode(served, request.wanted), headers)
@@ -192,6 +194,8 @@ def _describe(plane: compose.Plane, path: str) -> dict[str, Any]:
             replies.check_ready(plane)
             # The specification names this field `live`, its gRPC twin `ready`.
             return {"live": True, "ready": True}
+        case ["models", "stats"] if plane.tree.project.name != "stats":
+            raise UnknownPath(_REFUSED)
         case ["models", name, *rest] if rest[:1] in ([], ["ready"], ["versions"]):
             replies.check_model(plane, name)
             return _describe_model(plane, name, rest)

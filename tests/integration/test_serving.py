@@ -86,9 +86,9 @@ def test_the_reference_client_works_with_its_defaults(
         timeout=60,
     )
     assert done.returncode == 0, done.stderr
-    found = json.loads(done.stdout)
+    found = json.loads(done.stdout)["http"]
     assert (found["live"], found["ready"], found["model"]) == (True, True, True)
-    assert found["metadata"] == [{"name": "x", "datatype": "FP32", "shape": [-1, 4]}]
+    assert found["metadata"] == ["FP32"]
     assert found["server"] == "coppice"
     assert (found["defaults"], found["json"], found["gzip"]) == ([1, 0], [1, 0], [1, 0])
     assert "this server serves 'tiny'" in found["refusal"]

@@ -140,6 +140,7 @@ BAD: list[tuple[str, bytes, dict[str, str], int, str]] = [
     ("/feedback", b"{}", {"content-type": "application/octet-stream"}, 415, "application/json"),
     ("/v2/repository/index", b"", {}, 404, "coppice rollout"),
     ("/v2/repository/models/tiny/load", b"", {}, 404, "coppice rollout"),
+    ("/v2/models/stats", b"", {}, 404, "/metrics"),
     ("/v2/models/tiny/stats", b"", {}, 404, "/metrics"),
     ("/v2/models/tiny/versions/a/stats", b"", {}, 404, "/metrics"),
     ("/v1/verdict", b"", {}, 405, "takes GET"),
