@@ -6,6 +6,7 @@ in a metric is bounded in count and length here, and its characters are checked.
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Mapping
 from typing import Any, NamedTuple, TypeAlias
@@ -34,6 +35,8 @@ class Query(NamedTuple):
     """The lane that the client insists on."""
     version: str | None = None
     """The version that the client insists on, by tag or id."""
+    timeout: float | None = None
+    """Seconds after which the client no longer wants the answer."""
 
 
 class Claims(NamedTuple):
@@ -42,6 +45,8 @@ class Claims(NamedTuple):
     request_id: str | None = None
     key: Any = None
     slices: Any = None
+    timeout: Any = None
+    """Microseconds, as Triton's parameter of this name."""
 
 
 def admit(
@@ -72,11 +77,26 @@ def admit(
         inputs=inputs,
         lane=_text(headers.get(b"x-coppice-lane")),
         version=version,
+        timeout=_timeout(_text(headers.get(b"x-coppice-timeout")), claims.timeout),
     )
 
 
 def _text(value: bytes | None) -> str | None:
     return None if value is None else value.decode("latin-1")
+
+
+def _timeout(seconds: str | None, microseconds: Any) -> float | None:
+    if seconds is None and microseconds is None:
+        return None
+    try:
+        found = float(seconds) if seconds is not None else float(microseconds) / 1e6
+    except (TypeError, ValueError):
+        found = math.nan
+    if not 0.0 < found < math.inf:
+        said = f"{seconds!r} s" if seconds is not None else f"{microseconds!r} us"
+        message = f"timeout {said[:40]}: x-coppice-timeout takes seconds, `timeout` microseconds"
+        raise errors.RequestError(message)
+    return found
 
 
 def _key(value: Any) -> str:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import structlog
 
 from coppice import clock, eventlog, registry, settings
-from service import batcher, engine, feedback, lanes, outbox, recorder, versions
+from service import batcher, engine, feedback, intake, lanes, outbox, recorder, versions
 
 if TYPE_CHECKING:
     from coppice.eventlog.memory import MemoryLog
@@ -80,6 +80,7 @@ class Plane:
             metrics=metrics,
             observe=ways.observe,
         )
+        self.intake = intake.Intake(serve, loop)
         self.switchboard = lanes.Switchboard(
             tree, registry=store, load=loader, loop=loop, metrics=metrics, time=time
         )

@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from typing import NamedTuple
+from collections.abc import Coroutine
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -51,6 +52,12 @@ class Reply(NamedTuple):
     choice: router.Choice
     answers: runtime.Answers
     fallback: Fallback | None = None
+
+
+class TimeoutPassed(errors.RequestError):
+    """There was no answer within the time that the client allows. Allow more, or try again."""
+
+    http_status = 504
 
 
 class Parts(NamedTuple):
@@ -112,7 +119,8 @@ class Engine:
         choice = self._choose(in_force, query)
         self._in_flight += 1
         try:
-            reply = await self._reply(in_force, choice, query, rows)
+            replying = self._reply(in_force, choice, query, rows)
+            reply = await (replying if query.timeout is None else _in_time(replying, query.timeout))
             seconds = self._clock.monotonic() - began
             await self._commit(self._record(query, reply, seconds, in_force.table.generation))
         except (errors.ArtifactError, errors.NotReady) as cause:
@@ -266,3 +274,12 @@ class Engine:
     def close(self) -> None:
         """Drop the shadows that wait; called once no request is in flight."""
         self._shadows.close(seconds=10.0)
+
+
+async def _in_time(replying: Coroutine[Any, Any, Reply], seconds: float) -> Reply:
+    """Wait for an answer as long as the client does; what has not begun then is not run."""
+    try:
+        async with asyncio.timeout(seconds):
+            return await replying
+    except TimeoutError as cause:
+        raise TimeoutPassed from cause

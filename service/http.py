@@ -73,7 +73,7 @@ def as_error(cause: errors.CoppiceError) -> Response:
     headers: tuple[tuple[bytes, bytes], ...] = (JSON,)
     if cause.http_status in {429, 503, 507}:
         headers = (*headers, (b"retry-after", b"1"))
-    if cause.http_status == 413:
+    if cause.http_status in {408, 413}:
         # What was not read yet must not be taken for the next request.
         headers = (*headers, (b"connection", b"close"))
     if isinstance(cause, MethodNotAllowed):

@@ -23,12 +23,14 @@ _REFUSALS = {
     400: "Something in the request is wrong; the text says what, and what to send.",
     404: "Nothing is there: an unknown path, model, version or request id.",
     405: "The path takes another method, named in `Allow`.",
+    408: "The body did not arrive within `serve.deadline_seconds`.",
     409: "That request has feedback already.",
     413: "The body is larger than `serve.max_body_bytes`.",
     415: "The body's `Content-Type` or `Content-Encoding` is not understood.",
     429: "Too many requests wait; come again after `Retry-After` seconds.",
     500: "An unforeseen error; the server's log holds it.",
     503: "Not ready to answer; come again after `Retry-After` seconds.",
+    504: "No answer within the time of `x-coppice-timeout`.",
     507: "The event log is full, so nothing can be promised.",
 }
 _WAITS = frozenset({429, 503, 507})
@@ -104,7 +106,7 @@ def _models(name: str, model: Mapping[str, Any] | None) -> Node:
 
 
 def _infer(identity: str, model: Mapping[str, Any] | None) -> Node:
-    refusals = (400, 404, 413, 415, 429, 503, 507)
+    refusals = (400, 404, 408, 413, 415, 429, 503, 504, 507)
     operation = _operation(identity, "Answer rows", _ref("InferResponse"), *refusals)
     media: Node = {"schema": _ref("InferRequest")}
     if model:
@@ -144,6 +146,7 @@ def _said() -> list[Node]:
         "x-request-id": "Under which the answer is stored; one is made where none is sent.",
         "x-coppice-key": "The routing key: the same key stays on the same lane.",
         "x-coppice-slices": "Subsets that the request belongs to: name=value,name=value.",
+        "x-coppice-timeout": "Seconds after which the answer is no longer wanted.",
         "x-coppice-lane": "The lane to be answered on, where `serve.allow_forced_lane` is set.",
     }
     return [
@@ -154,7 +157,7 @@ def _said() -> list[Node]:
 
 def _others() -> Node:
     accepted = _object(accepted=_FLAG, request_id=_TEXT)
-    refusals = (400, 404, 409, 413, 415, 429, 503, 507)
+    refusals = (400, 404, 408, 409, 413, 415, 429, 503, 507)
     feedback = _operation(
         "feedback", "Send the true answer to an earlier request", accepted, *refusals
     )

@@ -23,7 +23,7 @@ from coppice import records
 SECONDS = (0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0)
 ROWS = (1, 2, 4, 8, 16, 32, 64, 128)
 
-CODES = (200, 400, 404, 413, 422, 429, 500, 503, 507)
+CODES = (200, 400, 404, 408, 413, 422, 429, 500, 503, 504, 507)
 """Statuses that the doors answer with; others are counted from their first on."""
 
 Door: TypeAlias = Literal["infer", "predict", "feedback", "verdict", "other"]

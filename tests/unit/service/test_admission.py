@@ -100,3 +100,30 @@ def test_more_than_eight_slices_are_refused() -> None:
     assert len(admission.read_slices(eight)) == 8
     with pytest.raises(errors.RequestError, match="at most 8 slices"):
         admission.read_slices(f"{eight},more=a")
+
+
+@pytest.mark.parametrize(
+    ("headers", "claimed", "seconds"),
+    [
+        ({}, None, None),
+        ({b"x-coppice-timeout": b"0.25"}, None, 0.25),
+        ({}, 250_000, 0.25),  # microseconds, as Triton's clients send them
+        ({b"x-coppice-timeout": b"2"}, 250_000, 2.0),
+    ],
+)
+def test_a_client_says_how_long_it_waits(
+    headers: dict[bytes, bytes], claimed: Any, seconds: float | None
+) -> None:
+    assert admit(headers, admission.Claims(timeout=claimed)).timeout == seconds
+
+
+@pytest.mark.parametrize("bad", [b"soon", b"", b"-1", b"0", b"nan", b"inf"])
+def test_a_timeout_that_is_no_positive_number_is_refused(bad: bytes) -> None:
+    with pytest.raises(errors.RequestError, match="takes seconds"):
+        admit({b"x-coppice-timeout": bad})
+
+
+@pytest.mark.parametrize("bad", ["soon", [], {}, -1])
+def test_a_timeout_in_the_body_is_checked_too(bad: Any) -> None:
+    with pytest.raises(errors.RequestError, match="microseconds"):
+        admit(claims=admission.Claims(timeout=bad))

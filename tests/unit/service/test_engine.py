@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import gc
+import weakref
 from collections.abc import Callable, Coroutine
 from pathlib import Path
 from typing import Any
@@ -11,7 +13,7 @@ import numpy as np
 import pytest
 
 from coppice import errors, records
-from service import admission, compose
+from service import admission, compose, engine
 from tests.support import artifacts, serving
 
 UP = [1.0] * 4
@@ -312,5 +314,86 @@ def test_a_log_that_cannot_be_written_gives_no_answer(made: serving.Project) -> 
         opened.log.close()
         with pytest.raises(errors.EventLogError):
             await opened.engine.infer(query())
+
+    run(made, steps)
+
+
+def test_a_request_whose_client_no_longer_waits_is_not_run(made: serving.Project) -> None:
+    made.route(champion=made.add(artifacts.slow_classifier, steps=40))
+
+    async def steps(opened: compose.Plane) -> None:
+        # 70 ms at least for the first: 40 products of 512 x 512 matrices are 10 ** 10 operations.
+        first = asyncio.create_task(opened.engine.infer(query(request_id="first")))
+        await serving.until(lambda: opened.engine._in_flight == 1)
+        await asyncio.sleep(0.01)
+        with pytest.raises(engine.TimeoutPassed, match="the client allows") as refused:
+            await opened.engine.infer(query(request_id="late", timeout=0.001))
+        assert refused.value.http_status == 504
+        await first
+
+    run(made, steps)
+    # Neither an answer nor a failure of the champion: nothing was asked of it.
+    assert [record.request_id for record in stored(made, records.Prediction)] == ["first"]
+
+
+def test_an_answer_within_the_time_that_the_client_allows_is_given(made: serving.Project) -> None:
+    async def steps(opened: compose.Plane) -> None:
+        assert (await opened.engine.infer(query(timeout=20.0))).lane == "stable"
+
+    run(made, steps)
+
+
+def test_a_version_that_is_no_longer_named_leaves_memory(made: serving.Project) -> None:
+    async def steps(opened: compose.Plane) -> None:
+        await opened.engine.infer(query())
+        old = opened.switchboard.in_force().champion
+        runtime, session = weakref.ref(old.runtime), weakref.ref(old.runtime._session._session)
+        made.route(champion=made.candidate)
+        await serving.until(lambda: opened.switchboard.in_force().champion.tag == made.candidate)
+        await asyncio.to_thread(old.batcher.join, 10.0)
+        del old
+        gc.collect()
+        assert (runtime(), session()) == (None, None)
+
+    run(made, steps)
+
+
+def test_a_burst_beyond_the_queue_is_refused_at_once_and_what_was_taken_is_answered(
+    tmp_path: Path,
+) -> None:
+    made = serving.project(tmp_path, serve={"max_queue": 4, "max_batch_rows": 1})
+    made.route(champion=made.add(artifacts.slow_classifier, steps=10))
+
+    async def steps(opened: compose.Plane) -> None:
+        body = serving.infer_body()
+        asked = [serving.ask(opened, serving.INFER, body) for _ in range(40)]
+        replies = await asyncio.gather(*asked)
+        statuses = [reply.status for reply in replies]
+        assert set(statuses) == {200, 429}
+        # The queue holds 4; one or a few more were taken out of it while the burst came in.
+        assert statuses.count(200) >= 4
+        refused = [reply for reply in replies if reply.status == 429]
+        assert {reply.headers["retry-after"] for reply in refused} == {"1"}
+
+    run(made, steps)
+
+
+def test_a_canary_that_is_flooded_does_not_hold_up_the_stable_lane(tmp_path: Path) -> None:
+    made = serving.project(
+        tmp_path,
+        serve={"allow_forced_lane": True, "crash_guard": 1000, "candidate_timeout_seconds": 30.0},
+    )
+    made.route(candidate=made.add(artifacts.slow_classifier, steps=40), weight=0.01)
+
+    async def steps(opened: compose.Plane) -> None:
+        flood = [
+            asyncio.create_task(opened.engine.infer(query(request_id=f"c{n}", lane="canary")))
+            for n in range(200)
+        ]
+        await asyncio.sleep(0)
+        await opened.engine.infer(query(request_id="s", lane="stable"))
+        # Each lane has a queue and a thread of its own: stable did not wait for the flood's end.
+        assert not all(task.done() for task in flood)
+        await asyncio.gather(*flood)
 
     run(made, steps)
