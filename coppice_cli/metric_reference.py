@@ -1,4 +1,4 @@
-"""docs/reference/metrics.md: every metric of the four planes, read out of their Recorders.
+"""docs/reference/metrics.md: every metric of every process, read out of their Recorders.
 
 Rules and dashboards may use what `catalogue` lists, and nothing else.
 """
@@ -86,12 +86,14 @@ def catalogue() -> tuple[Metric, ...]:
     import monitoring.recorder
     import retrain.recorder
     import service.recorder
+    import service.relay_recorder
 
-    planes = {name: Listening() for name in ("service", "monitoring", "retrain", "deploy")}
+    planes = {name: Listening() for name in PAGES}
     service.recorder.Recorder(planes["service"])
     monitoring.recorder.Recorder("model", planes["monitoring"])
     retrain.recorder.Recorder("model", planes["retrain"])
     deploy.recorder.Recorder("model", planes["deploy"])
+    service.relay_recorder.Recorder("model", registry=planes["relay"])
     return tuple(
         _metric(plane, collector) for plane, kept in planes.items() for collector in kept.kept
     )
@@ -112,6 +114,8 @@ PAGES = {
     "monitoring": "The monitor: `/metrics` on `monitor.port`.",
     "retrain": "The retrainer: `/metrics` on `retrain.metrics_port`, which is off until set.",
     "deploy": "The controller: `/metrics` on `rollout.metrics_port`, which is off until set.",
+    "relay": "The relay, where `events.backend` is `kafka`: `/metrics` on "
+    "`kafka.relay_metrics_port`, which is off until set.",
 }
 """Where each plane shows its metrics."""
 

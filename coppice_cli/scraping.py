@@ -49,12 +49,18 @@ class Target:
 def targets(tree: settings.Settings) -> tuple[Target, ...]:
     """Return every process of the loop, also those that show no metrics yet."""
     loopback = "127.0.0.1"
-    return (
+    found = (
         Target("coppice-service", "serve.port", tree.serve.host, tree.serve.port),
         Target("coppice-monitor", "monitor.port", tree.monitor.host, tree.monitor.port),
         Target("coppice-retrain", "retrain.metrics_port", loopback, tree.retrain.metrics_port),
         Target("coppice-rollout", "rollout.metrics_port", loopback, tree.rollout.metrics_port),
     )
+    if tree.events.backend != "kafka":
+        return found
+    relay = Target(
+        "coppice-relay", "kafka.relay_metrics_port", loopback, tree.kafka.relay_metrics_port
+    )
+    return (*found, relay)
 
 
 def silent(tree: settings.Settings) -> list[str]:

@@ -1,14 +1,14 @@
-"""The four dashboards: what an on-call person asks, in the order in which it is asked."""
+"""The dashboards: what an on-call person asks, in the order in which it is asked."""
 
 from __future__ import annotations
 
 import json
 from pathlib import Path
 
-from monitoring.dashboards import overview, quality, rollout, serving
+from monitoring.dashboards import joining, overview, quality, rollout, serving
 from monitoring.dashboards.panels import Json, render
 
-BOARDS = (overview.BOARD, rollout.BOARD, quality.BOARD, serving.BOARD)
+BOARDS = (overview.BOARD, rollout.BOARD, quality.BOARD, serving.BOARD, joining.BOARD)
 
 
 def files() -> dict[str, Json]:

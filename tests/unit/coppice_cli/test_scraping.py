@@ -25,6 +25,16 @@ def jobs(found: dict[str, str]) -> dict[str, dict[str, object]]:
     return {config["job_name"]: config["static_configs"][0] for config in configs}
 
 
+def test_the_relay_is_scraped_where_there_is_one(tmp_path: Path) -> None:
+    kafka = ("[events]", 'backend = "kafka"', "[kafka]", 'servers = "localhost:9092"')
+    with_port = command_line.project(tmp_path / "a", *kafka, "relay_metrics_port = 3004")
+    without = command_line.project(tmp_path / "b", *kafka)
+
+    assert jobs(scraping.files(with_port))["coppice-relay"]["targets"] == ["127.0.0.1:3004"]
+    assert "coppice-relay" not in jobs(scraping.files(without))
+    assert "kafka.relay_metrics_port" in scraping.silent(without)
+
+
 def test_every_process_is_scraped_and_gets_the_model_label(tree: settings.Settings) -> None:
     labels = {"model": "tiny"}
     assert jobs(scraping.files(tree)) == {
@@ -77,10 +87,11 @@ def test_runbooks_may_be_published_elsewhere(tree: settings.Settings) -> None:
     assert "docs/runbooks" not in found["rules/monitoring.yaml"]
 
 
-def test_the_four_dashboards_are_there(tree: settings.Settings) -> None:
+def test_every_dashboard_is_there(tree: settings.Settings) -> None:
     found = scraping.files(tree)
     uids = {json.loads(text)["uid"] for name, text in found.items() if name.endswith(".json")}
-    assert uids == {"coppice-overview", "coppice-rollout", "coppice-quality", "coppice-serving"}
+    boards = ("overview", "rollout", "quality", "serving", "joining")
+    assert uids == {f"coppice-{name}" for name in boards}
 
 
 def test_files_are_written_with_their_folders(tmp_path: Path) -> None:
@@ -116,7 +127,7 @@ def test_an_address_of_the_sixth_version_is_in_brackets() -> None:
 def test_prometheus_takes_the_configuration(tree: settings.Settings, tmp_path: Path) -> None:
     scraping.write(tmp_path / "out", scraping.files(tree))
     said = promtool.run("check", "config", tmp_path / "out" / "prometheus.yml")
-    assert "4 rule files found" in said
+    assert f"{len(promtool.FILES)} rule files found" in said
 
 
 @pytest.mark.skipif(

@@ -123,6 +123,42 @@ CASES = (
         "20m",
         ({"loop": "shadow"},),
     ),
+    # More than five minutes old for ten; a burst that is worked off within them is no backlog.
+    Case(
+        "CoppiceRelayBehind",
+        "page",
+        {'coppice_relay_backlog_seconds{model="m",log="outbox"}': "400x20"},
+        {'coppice_relay_backlog_seconds{model="m",log="outbox"}': "400x5 0x3 400x5"},
+        "13m",
+    ),
+    # Four deadlines in half an hour; one was missed while a broker was replaced.
+    Case(
+        "CoppiceRelayFails",
+        "ticket",
+        {'coppice_relay_failures_total{model="m"}': "0x5 5x20"},
+        {'coppice_relay_failures_total{model="m"}': "0x5 1x20"},
+        "15m",
+    ),
+    Case(
+        "CoppiceRelayRefused",
+        "ticket",
+        {
+            'coppice_relay_refused_total{model="m"}': "0x20",
+            'coppice_relay_inputs_dropped_total{model="m"}': "0x5 2x15",
+        },
+        {
+            'coppice_relay_refused_total{model="m"}': "3x20",
+            'coppice_relay_inputs_dropped_total{model="m"}': "2x20",
+        },
+        "15m",
+    ),
+    Case(
+        "CoppiceRelayAbsent",
+        "ticket",
+        {'coppice_relay_waiting{model="m"}': "0x10 _x30"},
+        {'coppice_relay_waiting{model="m"}': "0x40"},
+        "25m",
+    ),
     Case(
         "CoppiceDecay",
         "page",
