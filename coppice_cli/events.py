@@ -67,11 +67,11 @@ def follow(
             clock.sleep(0.2)
 
 
-def counts(log: base.EventLog) -> list[Count]:
+def counts(log: base.Readable) -> list[Count]:
     """Read the whole log and count its events by type."""
     found: dict[str, Count] = {}
     position = base.START
-    while (batch := log.read(position, CHUNK)).events:
+    while (batch := log.read(position, CHUNK)).position != position:
         position = batch.position
         for event in batch.events:
             old = found.get(event.type, Count(event.type, 0, event.time, event.time))

@@ -39,10 +39,10 @@ class Wanted:
         return self.kind is None or records.TYPES.get(event.type) is self.kind
 
 
-def chunks(log: base.EventLog, wanted: Wanted) -> Iterator[list[records.Event]]:
+def chunks(log: base.Readable, wanted: Wanted) -> Iterator[list[records.Event]]:
     """Yield the wanted events in log order, up to the log's end as it is now."""
     end, position = log.end(), base.START
-    while position != end and (batch := log.read(position, CHUNK)).events:
+    while position != end and (batch := log.read(position, CHUNK)).position != position:
         position = batch.position
         found = [event for event in batch.events if wanted.has(event)]
         if found:

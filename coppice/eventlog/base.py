@@ -57,7 +57,19 @@ def decode_position(position: Position) -> int:
     return int(position)
 
 
-class EventLog(Protocol):
+class Readable(Protocol):
+    """A log, as who only reads it sees it."""
+
+    def read(self, after: Position, limit: int = 1000) -> Batch:
+        """Return at most `limit` events behind a position, at once, also when there are none."""
+        ...
+
+    def end(self) -> Position:
+        """Return the position behind the last committed event."""
+        ...
+
+
+class EventLog(Readable, Protocol):
     """Append events and read them back in the order in which they were committed."""
 
     def append(self, events: Sequence[records.Event]) -> None:
@@ -70,14 +82,6 @@ class EventLog(Protocol):
         EventLogError
             The log cannot be written. Nothing of this call was stored.
         """
-        ...
-
-    def read(self, after: Position, limit: int = 1000) -> Batch:
-        """Return at most `limit` events behind a position, at once, also when there are none."""
-        ...
-
-    def end(self) -> Position:
-        """Return the position behind the last committed event."""
         ...
 
     def close(self) -> None:

@@ -12,12 +12,11 @@ log that missed its deadline cannot be trusted again; its owner ends the process
 from __future__ import annotations
 
 import contextlib
-import json
 import logging
 import threading
 import time
 from collections.abc import Collection, Iterator, Sequence
-from typing import Any, NamedTuple, TypeAlias
+from typing import Any, NamedTuple
 
 import kafka
 import kafka.errors
@@ -25,10 +24,7 @@ import structlog
 from kafka import structs
 
 from coppice import errors, records, settings
-from coppice.eventlog import base, envelope
-
-Offsets: TypeAlias = dict[str, dict[str, int]]
-"""By topic and partition, the offset behind the last record that was read."""
+from coppice.eventlog import base, envelope, offsets
 
 _POLL_MS = 200
 _BRAKE_SECONDS = 0.1
@@ -112,37 +108,6 @@ def _security(tree: settings.Settings) -> dict[str, Any]:
     return found
 
 
-def decode_position(position: base.Position) -> Offsets:
-    """Return the offsets that a position stands for.
-
-    >>> decode_position('{"coppice.verdict.v1":{"0":3}}')
-    {'coppice.verdict.v1': {'0': 3}}
-
-    Raises
-    ------
-    EventLogError
-        No Kafka log gave out that position.
-    """
-    if position == base.START:
-        return {}
-    with contextlib.suppress(ValueError):
-        found = json.loads(position)
-        if isinstance(found, dict) and all(isinstance(part, dict) for part in found.values()):
-            return found
-    message = f"{position!r} is not a position in a Kafka log; begin again at the start"
-    raise errors.EventLogError(message)
-
-
-def encode_position(offsets: Offsets) -> base.Position:
-    """Return offsets as a position; partitions without records are left out."""
-    kept = {
-        topic: {part: at for part, at in sorted(parts.items()) if at}
-        for topic, parts in sorted(offsets.items())
-        if any(parts.values())
-    }
-    return json.dumps(kept, separators=(",", ":")) if kept else base.START
-
-
 class _Brake(logging.Filter):
     """Slow down a client thread that fails in every turn.
 
@@ -169,6 +134,9 @@ class KafkaLog:
     ----------
     options
         How the cluster is reached.
+    dead_letters
+        Whether `read` puts a record that is no event into its topic's dead letters. Who only looks
+        leaves that to the follower.
 
     Raises
     ------
@@ -176,8 +144,9 @@ class KafkaLog:
         The settings are not valid for the library.
     """
 
-    def __init__(self, options: Options) -> None:
+    def __init__(self, options: Options, *, dead_letters: bool = True) -> None:
         self._options = options
+        self._dead_letters = dead_letters
         self._lock = threading.Lock()
         self._closed = False
         with wrapped():
@@ -230,32 +199,32 @@ class KafkaLog:
     def read(self, after: base.Position, limit: int = 1000) -> base.Batch:
         """Return at most `limit` events behind a position; see `base.EventLog.read`.
 
-        A record that is no event goes to its topic's dead letters with the reason, and is passed.
+        A record that is no event is passed over. The position may so move though no event came.
         """
-        offsets = decode_position(after)
+        reached = offsets.decode(after)
         self._check_open()
         with self._lock, wrapped():
             ends = self._ends()
-            behind = self._seek(offsets, ends)
+            behind = self._seek(reached, ends)
             if not behind:
                 return base.Batch([], after)
             found: dict[str, records.Event] = {}
             for record in self._poll(behind, ends, limit):
-                offsets.setdefault(record.topic, {})[str(record.partition)] = record.offset + 1
+                reached.setdefault(record.topic, {})[str(record.partition)] = record.offset + 1
                 event = self._event(record)
                 if event is not None:
                     found.setdefault(event.id, event)
-        return base.Batch(list(found.values()), encode_position(offsets))
+        return base.Batch(list(found.values()), offsets.encode(reached))
 
     def end(self) -> base.Position:
         """Return the position behind the last record of every partition."""
         self._check_open()
         with self._lock, wrapped():
             ends = self._ends()
-        offsets: Offsets = {}
+        reached: offsets.Offsets = {}
         for part, offset in ends.items():
-            offsets.setdefault(part.topic, {})[str(part.partition)] = offset
-        return encode_position(offsets)
+            reached.setdefault(part.topic, {})[str(part.partition)] = offset
+        return offsets.encode(reached)
 
     def close(self) -> None:
         """Let go of the connections, also when the cluster is gone."""
@@ -276,9 +245,9 @@ class KafkaLog:
         ]
         return dict(self._consumer.end_offsets(parts)) if parts else {}
 
-    def _seek(self, offsets: Offsets, ends: dict[Any, int]) -> list[Any]:
+    def _seek(self, reached: offsets.Offsets, ends: dict[Any, int]) -> list[Any]:
         """Assign the partitions that have records behind the offsets, and stand there."""
-        starts = {part: offsets.get(part.topic, {}).get(str(part.partition), 0) for part in ends}
+        starts = {part: reached.get(part.topic, {}).get(str(part.partition), 0) for part in ends}
         behind = [part for part, end in ends.items() if starts[part] < end]
         if behind:
             self._consumer.assign(behind)
@@ -303,7 +272,8 @@ class KafkaLog:
         try:
             return envelope.event(record.headers, record.value)
         except errors.UndecodableEvent as problem:
-            bury(self._producer, record, str(problem), self._options.deadline_seconds)
+            if self._dead_letters:
+                bury(self._producer, record, str(problem), self._options.deadline_seconds)
             return None
 
     def _check_open(self) -> None:

@@ -7,7 +7,7 @@ import sys
 from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal, TextIO
+from typing import TYPE_CHECKING, Annotated, Any, Literal, TextIO
 
 import typer
 
@@ -16,6 +16,8 @@ from coppice_cli import compose, console, options
 if TYPE_CHECKING:
     from rich.table import Table
 
+    from coppice import settings
+    from coppice.eventlog import base
     from coppice.eventlog.topics import Topic
     from coppice_cli import export as exports
 
@@ -32,6 +34,10 @@ Since = Annotated[
 Until = Annotated[
     datetime | None, typer.Option(formats=MOMENTS, help="Only events before then, UTC.")
 ]
+From = Annotated[
+    Literal["local", "kafka"],
+    typer.Option("--from", help="This machine's log, or the cluster that joins the machines."),
+]
 
 
 @app.command()
@@ -42,13 +48,21 @@ def tail(
     follow: Annotated[
         bool, typer.Option("--follow", "-f", help="Go on with new ones until interrupted.")
     ] = False,
+    source: From = "local",
 ) -> None:
     """Print the newest events, one JSON object per line; tensors are abbreviated."""
-    from coppice_cli import events
+    from coppice_cli import cluster, events
 
     wanted = events.kind_of(kind) if kind else None
-    with compose.event_log(compose.settings_of(folder)) as log:
-        batch = events.newest(log, limit, wanted)
+    tree = compose.settings_of(folder)
+    with contextlib.ExitStack() as stack:
+        log: base.Readable
+        if source == "kafka":
+            log = far = stack.enter_context(cluster.opened(tree))
+            batch = cluster.newest(far, limit, wanted)
+        else:
+            log = near = stack.enter_context(compose.event_log(tree))
+            batch = events.newest(near, limit, wanted)
         for event in batch.events:
             console.write_json(events.plain(event))
         if follow:
@@ -57,30 +71,55 @@ def tail(
 
 
 @app.command()
-def stats(folder: options.Project = options.HERE, as_json: options.Json = False) -> None:
+def stats(
+    folder: options.Project = options.HERE,
+    as_json: options.Json = False,
+    source: From = "local",
+) -> None:
     """Count the events by kind, and say how large the log is."""
     from coppice import clock
     from coppice_cli import events
 
     tree = compose.settings_of(folder)
-    with compose.event_log(tree) as log:
+    with _reading(tree, source) as log:
         found = events.counts(log)
-        readers = log.readers()
-    size = tree.log_path.stat().st_size if tree.log_path.exists() else 0
+    facts = _about(tree, source)
     if as_json:
-        counted = {count.type: count.events for count in found}
-        console.write_json(
-            {"path": str(tree.log_path), "bytes": size, "events": counted, "readers": readers}
-        )
+        console.write_json({**facts, "events": {count.type: count.events for count in found}})
         return
     table = console.table("type", "events", "first", "last", numbers=("events",))
     for count in found:
         first, last = (clock.rfc3339(time)[:19] for time in (count.first, count.last))
         table.add_row(count.type, f"{count.events:,}", first, last)
     console.out().print(table)
-    console.out().print(f"{tree.log_path}: {size / 2**20:.1f} MiB", soft_wrap=True)
-    for reader, position in readers.items():
+    if source == "kafka":
+        console.out().print(f"Kafka at {facts['servers']}", soft_wrap=True)
+        return
+    console.out().print(f"{facts['path']}: {facts['bytes'] / 2**20:.1f} MiB", soft_wrap=True)
+    for reader, position in facts["readers"].items():
         console.out().print(f"{reader} has read up to {position or 'the start'}", soft_wrap=True)
+
+
+def _about(tree: settings.Settings, source: str) -> dict[str, Any]:
+    """Say where a log is, and what else is known of it."""
+    if source == "kafka":
+        return {"servers": tree.kafka.servers, "prefix": tree.kafka.prefix}
+    size = tree.log_path.stat().st_size if tree.log_path.exists() else 0
+    with compose.event_log(tree) as log:
+        return {"path": str(tree.log_path), "bytes": size, "readers": log.readers()}
+
+
+@contextlib.contextmanager
+def _reading(tree: settings.Settings, source: str) -> Iterator[base.Readable]:
+    """Open the log that is meant, to read all that is in it now."""
+    from coppice_cli import cluster
+
+    if source == "kafka":
+        with cluster.opened(tree) as far:
+            yield cluster.Snapshot(far)
+    else:
+        with compose.event_log(tree) as near:
+            yield near
 
 
 @app.command()
@@ -93,11 +132,13 @@ def export(
     kind: Kind = "",
     since: Since = None,
     until: Until = None,
+    source: From = "local",
 ) -> None:
     """Write events to a file for other programs, tensors whole.
 
     The log is read in chunks, so a long one needs no more memory than a short
-    one. Parquet has one row per event, and its record as JSON.
+    one. Parquet has one row per event, and its record as JSON. From Kafka an
+    event may come twice, with the same id.
     """
     from coppice import errors
     from coppice_cli import export as exports
@@ -105,7 +146,7 @@ def export(
     if form == "parquet" and str(target) == "-":
         message = "Parquet cannot be written to standard output; name a file"
         raise errors.EventLogError(message)
-    with compose.event_log(compose.settings_of(folder)) as log, _writing(target):
+    with _reading(compose.settings_of(folder), source) as log, _writing(target):
         found = exports.chunks(log, _wanted(kind, since, until))
         if form == "parquet":
             written = exports.parquet(found, target)
@@ -124,6 +165,7 @@ def replay(
     kind: Kind = "",
     since: Since = None,
     until: Until = None,
+    origin: From = "local",
 ) -> None:
     """Append this project's events to another project's log, in order.
 
@@ -137,7 +179,7 @@ def replay(
     if source.log_path == target.log_path:
         message = f"{into} is the project that the events come from; name another one"
         raise errors.EventLogError(message)
-    with compose.event_log(source) as log, compose.event_log(target) as other:
+    with _reading(source, origin) as log, compose.event_log(target) as other:
         copied = exports.copy(exports.chunks(log, _wanted(kind, since, until)), other)
     console.out().print(f"{copied:,} events replayed into {target.log_path}", soft_wrap=True)
 

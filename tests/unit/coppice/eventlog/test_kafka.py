@@ -4,32 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from coppice import errors, settings
-from coppice.eventlog import base, kafka
-
-
-def test_offsets_come_back_as_they_were() -> None:
-    offsets = {"b": {"0": 3, "1": 9}, "a": {"2": 1}}
-
-    assert kafka.decode_position(kafka.encode_position(offsets)) == offsets
-
-
-def test_the_same_offsets_are_the_same_position() -> None:
-    one = kafka.encode_position({"b": {"1": 2, "0": 1}, "a": {"0": 5}})
-    other = kafka.encode_position({"a": {"0": 5, "7": 0}, "b": {"0": 1, "1": 2}, "c": {"0": 0}})
-
-    assert one == other == '{"a":{"0":5},"b":{"0":1,"1":2}}'
-
-
-def test_no_offsets_are_the_start() -> None:
-    assert kafka.encode_position({"a": {"0": 0}}) == base.START
-    assert kafka.decode_position(base.START) == {}
-
-
-@pytest.mark.parametrize("position", ["7", "[]", "x", '{"a":1}'])
-def test_a_position_of_another_log_is_refused(position: str) -> None:
-    with pytest.raises(errors.EventLogError, match="is not a position"):
-        kafka.decode_position(position)
+from coppice import settings
+from coppice.eventlog import kafka
 
 
 def test_every_client_is_made_with_an_explicit_version_and_the_security_settings() -> None:
