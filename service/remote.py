@@ -44,7 +44,10 @@ GONE = 499
 AGAIN = (("grpc-retry-pushback-ms", "1000"),)
 """Tells a client that retries by itself when to, as `Retry-After` does."""
 
-_HEADERS = frozenset({"x-request-id", "x-coppice-key", "x-coppice-slices", "x-coppice-lane"})
+_HEADERS = frozenset(
+    {"x-request-id", "x-coppice-key", "x-coppice-slices", "x-coppice-lane", "x-coppice-timeout"}
+)
+"""What metadata says of a request, as the headers of these names do."""
 
 _CONTENTS = {
     "BOOL": "bool_contents",
@@ -190,7 +193,9 @@ class Remote:
             if key in _HEADERS
         }
         said = _parameters(asked.parameters)
-        claims = admission.Claims(asked.id or None, said.get("routing_key"), said.get("slices"))
+        claims = admission.Claims(
+            asked.id or None, said.get("routing_key"), said.get("slices"), said.get("timeout")
+        )
         wanted = protocol.wanted(
             [(output.name, _parameters(output.parameters)) for output in asked.outputs],
             otherwise_binary=True,
