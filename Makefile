@@ -5,7 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: setup demo test check lint types contracts wheel clean bench-kill-trials bench-serving
+.PHONY: setup demo test check lint types contracts wheel clean fuzz bench-kill-trials bench-serving
 
 setup: $(READY)
 
@@ -57,6 +57,10 @@ build/%/.ready:
 	$(BIN)/python -m venv $(@D)
 	$(@D)/bin/pip install --quiet --requirement $<
 	touch $@
+
+# Requests that lie, for five minutes; no 5xx may come of them.
+fuzz: setup
+	$(BIN)/python bench/fuzz.py --seconds 300
 
 bench-%: setup
 	$(BIN)/python bench/$(subst -,_,$*).py

@@ -34,7 +34,7 @@ def main() -> int:
     options = parser.parse_args()
     seconds = 4 if options.quick else options.seconds
     with tempfile.TemporaryDirectory() as folder:
-        fields = {"port": serving.free_port(), "max_body_bytes": 65_536}
+        fields = {"port": serving.free_port(), "max_body_bytes": 2**20}
         with serving.server(serving.project(Path(folder) / "project", serve=fields)) as running:
             return attack(running, Path(folder), seconds)
 
@@ -48,7 +48,7 @@ def attack(running: serving.Server, folder: Path, seconds: int) -> int:
     made_up = int(seconds * (1 - LIES))
     examples = 20 if seconds < 60 else 2_000
     report = fuzz.from_document(running.url, folder, seconds=made_up, examples=examples)
-    print(report.stdout[-3_000:], report.stderr[-1_000:])
+    print(report.stdout[-20_000:], report.stderr[-1_000:])
     growth = memory(running) - before
     alive = serving.is_ready(running)
     print(f"memory grew by {growth / 2**20:.1f} MiB; still ready: {alive}")

@@ -26,7 +26,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> serving.Project:
         "port": serving.free_port(),
         "grpc_port": serving.free_port(),
         "workers": 2,
-        "max_body_bytes": 65_536,
+        "max_body_bytes": 2**20,
     }
     found = serving.project(tmp_path_factory.mktemp("clients"), serve=fields)
     pack = functools.partial(typed.summing_classifier, kinds=tuple(typed.KINDS))

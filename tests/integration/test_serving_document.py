@@ -37,7 +37,7 @@ def run(made: serving.Project, *program: str, text: str) -> str:
     """Run an example with the ports of this server, and return what it prints."""
     serve = made.tree.serve
     there = text.replace("localhost:3000", f"127.0.0.1:{serve.port}")
-    there = there.replace("localhost:3001", f"127.0.0.1:{serve.grpc_port}")
+    there = there.replace("localhost:3004", f"127.0.0.1:{serve.grpc_port}")
     done = subprocess.run(
         [*program, "-c", there], capture_output=True, text=True, check=False, timeout=60
     )
