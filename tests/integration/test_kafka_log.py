@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import gc
 import itertools
+import logging
 from collections.abc import Iterator
 
 import pytest
@@ -84,6 +85,15 @@ class TestKafka:
         (dead,) = _records(log, topic + envelope.DEAD)
         assert dead.value == b"junk"
         assert dict(dead.headers)["coppice_reason"] == b"the header ce_id is missing"
+
+    def test_a_failing_thread_of_the_client_is_braked_once_however_many_logs_there_are(
+        self, options: Options
+    ) -> None:
+        KafkaLog(options).close()
+        KafkaLog(options).close()
+
+        reports = logging.getLogger("kafka.producer.sender")
+        assert [type(each).__name__ for each in reports.filters] == ["_Brake"]
 
     def test_missing_topics_are_named(self, log: KafkaLog) -> None:
         with pytest.raises(errors.EventLogError, match=r"lacks the topics .*coppice\.candidate"):

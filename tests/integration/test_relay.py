@@ -101,6 +101,7 @@ def test_a_cluster_that_is_gone_for_longer_than_every_deadline_is_waited_for(
     # The client had a connection: it misses its deadline. The next relay waits for one.
     assert machine.wait_for_end() == 9
     machine.start()
+    machine.wait_until("no_broker", 1)
     time.sleep(relaying.DEADLINE_SECONDS)
     share = relaying.cpu_share(machine.pid, 2.0)
     ends = list(machine.ends)
@@ -110,7 +111,6 @@ def test_a_cluster_that_is_gone_for_longer_than_every_deadline_is_waited_for(
     assert share <= IDLE
     assert ends == [9]
     assert judged(outcome(machine, appended, tmp_path)) == NOTHING_AMISS
-    assert '"event": "no_broker"' in machine.log()
 
 
 def test_a_leader_that_is_missing_makes_the_relay_end_and_not_spin(

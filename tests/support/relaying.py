@@ -24,8 +24,10 @@ from tests.support import events, house
 from tests.support import kafka as mock
 
 KINDS = ("prediction", "feedback", "command")
-PARTITIONS = 3
+PARTITIONS = 6
 DEADLINE_SECONDS = 3.0
+MOST_WAITING = 2000
+"""So many events wait at most: a mock partition keeps no more than 5 MiB, and drops what is old."""
 PATIENCE_SECONDS = 90.0
 """Nothing here stands still for so long, unless something is wrong."""
 
@@ -101,6 +103,13 @@ class Machine:
         """Return what all relays wrote."""
         return (self.home / "relay.log").read_text()
 
+    def wait_until(self, event: str, times: int) -> None:
+        """Wait until the relays' log holds an event so often."""
+        until = time.monotonic() + PATIENCE_SECONDS
+        while self.log().count(f'"event": "{event}"') < times:
+            assert time.monotonic() < until, self.log()[-2000:]
+            time.sleep(0.05)
+
     def drain(self) -> None:
         """Keep a relay running until nothing waits any more."""
         left = self.backlog()
@@ -151,6 +160,8 @@ class Writer:
     def _work(self) -> None:
         number = 0
         while not self._done.wait(0.05):
+            if self._machine.backlog() >= MOST_WAITING:
+                continue
             batch = some(number)
             self._machine.outbox.append(batch)
             self.acknowledged += batch
@@ -217,6 +228,8 @@ def arrived(servers: Sequence[str]) -> list[records.Event]:
 
 def _read(consumer: client.KafkaConsumer, topics: Sequence[str]) -> Iterator[client.ConsumerRecord]:
     parts = [client.TopicPartition(topic, part) for topic in topics for part in range(PARTITIONS)]
+    dropped = {part: at for part, at in consumer.beginning_offsets(parts).items() if at}
+    assert not dropped, f"the mock brokers hold no more than 5 MiB a partition: {dropped}"
     ends = consumer.end_offsets(parts)
     consumer.assign(parts)
     consumer.seek_to_beginning(*parts)

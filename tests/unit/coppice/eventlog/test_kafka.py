@@ -1,10 +1,12 @@
 from __future__ import annotations
 
+import logging
 from pathlib import Path
 
 import pytest
+from kafka import errors as library
 
-from coppice import settings
+from coppice import errors, settings
 from coppice.eventlog import kafka
 
 
@@ -65,3 +67,39 @@ class TestOptions:
 
     def test_they_do_not_print_the_password(self) -> None:
         assert "hunter2" not in f"{options(**SASL)} {options(**SASL)!r}"
+
+
+class TestRefusals:
+    @pytest.mark.parametrize(
+        "cause", [library.MessageSizeTooLargeError(), library.RecordListTooLargeError()]
+    )
+    def test_an_event_that_is_too_large_is_told_from_a_cluster_in_trouble(
+        self, cause: Exception
+    ) -> None:
+        with pytest.raises(errors.EventTooLarge), kafka.wrapped():
+            raise cause
+
+    def test_a_cluster_in_trouble_is_named(self) -> None:
+        with pytest.raises(errors.EventLogError, match="Kafka cannot be used") as caught:
+            refuse()
+        assert not isinstance(caught.value, errors.EventTooLarge)
+
+
+def refuse() -> None:
+    with kafka.wrapped():
+        raise library.NotEnoughReplicasError
+
+
+class TestBrake:
+    def test_a_thread_that_reports_a_failure_is_made_to_wait(
+        self, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        waited: list[float] = []
+        monkeypatch.setattr(kafka.time, "sleep", waited.append)
+        logger = logging.getLogger("tests.brake")
+        monkeypatch.setattr(logger, "filters", [kafka._BRAKE])
+
+        logger.warning("nothing was raised")
+        assert waited == []
+        logger.error("raised in a turn", exc_info=ValueError("again"))
+        assert waited == [0.1]

@@ -6,7 +6,7 @@ from coppice_cli.supervise.life import ABSENT, Life, Look, Patience, next_move
 
 PATIENCE = Patience(first_seconds=1.0, factor=2.0, cap_seconds=5.0, stable_seconds=60.0, limit=4)
 NOW = 100.0
-DEAD, KILLED, HOPELESS = Look(1), Look(-9), Look(2)
+DEAD, KILLED, HOPELESS, STUCK = Look(1), Look(-9), Look(2), Look(9)
 READY = Look(None, ready=True)
 
 
@@ -97,6 +97,18 @@ def test_a_process_that_is_never_ready_is_given_up() -> None:
 def test_wrong_settings_are_given_up_at_once() -> None:
     life, what = move(Life("starting", NOW - 1.0), HOPELESS)
     assert (life.phase, what) == ("given up", "clear away")
+
+
+def test_trouble_outside_this_machine_is_never_given_up() -> None:
+    # At most 4 crashes are borne; here the count stays at 3, whose pause is 1, 2, 4 seconds.
+    life, what = move(Life("running", NOW - 1.0, crashes=3), STUCK)
+    assert (life.phase, life.crashes, life.since) == ("waiting", 3, NOW + 4.0)
+    assert (life.reason, what) == ("exited with 9", "clear away")
+
+
+def test_trouble_outside_this_machine_is_met_with_growing_pauses() -> None:
+    life, _ = move(Life("running", NOW - 1.0, crashes=1), STUCK)
+    assert (life.crashes, life.since) == (2, NOW + 2.0)
 
 
 def test_what_was_given_up_stays_so() -> None:
