@@ -5,7 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: setup demo test check lint types contracts wheel clean fuzz bench-kill-trials bench-serving
+.PHONY: setup demo test check lint types contracts wheel clean fuzz bench-kill-trials bench-relay-trials bench-serving
 
 setup: $(READY)
 
