@@ -41,8 +41,10 @@ from service import admission, batcher, compose, engine, http, lanes, router
 _REQUEST: contextvars.ContextVar[contexts.Context | None] = contextvars.ContextVar(
     "request", default=None
 )
-"""The span of the request that this task answers."""
+"""The span of the request that this task answers; `None` where it is not sampled."""
 _PROPAGATOR = tracecontext.TraceContextTextMapPropagator()
+_CARRIERS = frozenset({b"traceparent", b"tracestate"})
+_NOTHING = contexts.Context()
 
 
 class Tracing:
@@ -95,28 +97,36 @@ class Traced:
         if name is None:
             await self._inner(scope, receive, send)
             return
-        carrier = {
-            key.decode(): value.decode("latin-1")
-            for key, value in scope["headers"]
-            if key in {b"traceparent", b"tracestate"}
-        }
-        with self._tracer.start_as_current_span(
-            name,
-            context=_PROPAGATOR.extract(carrier, contexts.Context()),
-            kind=trace.SpanKind.SERVER,
-            attributes={"http.request.method": scope["method"], "url.path": scope["path"][:200]},
-        ) as span:
-            _REQUEST.set(trace.set_span_in_context(span))
+        known = {"http.request.method": scope["method"], "url.path": scope["path"][:200]}
+        span = self._tracer.start_span(
+            name, _continued(scope), kind=trace.SpanKind.SERVER, attributes=known
+        )
+        if not span.is_recording():
+            await self._inner(scope, receive, send)
+            return
+        _REQUEST.set(trace.set_span_in_context(span, _NOTHING))
 
-            async def seen(message: http.Message) -> None:
-                if message["type"] == "http.response.start":
-                    status = message["status"]
-                    span.set_attribute("http.response.status_code", status)
-                    if status >= 500:
-                        span.set_status(trace.StatusCode.ERROR)
-                await send(message)
+        async def seen(message: http.Message) -> None:
+            if message["type"] == "http.response.start":
+                status = message["status"]
+                span.set_attribute("http.response.status_code", status)
+                if status >= 500:
+                    span.set_status(trace.StatusCode.ERROR)
+            await send(message)
 
+        try:
             await self._inner(scope, receive, seen)
+        finally:
+            span.end()
+            _REQUEST.set(None)
+
+
+def _continued(scope: http.Scope) -> contexts.Context:
+    """Return the client's trace, or none."""
+    carrier = {
+        key.decode(): value.decode("latin-1") for key, value in scope["headers"] if key in _CARRIERS
+    }
+    return _PROPAGATOR.extract(carrier, _NOTHING) if carrier else _NOTHING
 
 
 def _name(scope: http.Scope) -> str | None:
@@ -147,6 +157,9 @@ class Engine(engine.Engine):
     async def _reply(
         self, in_force: lanes.Lanes, choice: router.Choice, query: admission.Query, rows: int
     ) -> engine.Reply:
+        whole = _REQUEST.get()
+        if whole is None:
+            return await super()._reply(in_force, choice, query, rows)
         submitted = time.time_ns()
         reply = await super()._reply(in_force, choice, query, rows)
         known: dict[str, str | int] = {
@@ -155,23 +168,25 @@ class Engine(engine.Engine):
             "coppice.lane": reply.choice.lane,
             "coppice.request_id": query.request_id,
         }
-        whole = _REQUEST.get()
         trace.get_current_span(whole).set_attributes(known)
         scores: Any = reply.answers.scores
         began, ended = scores.run
-        self._span("queue", submitted, began, {"coppice.lane": reply.choice.lane})
-        self._span("inference", began, ended, {**known, "coppice.rows": rows})
+        lane = {"coppice.lane": reply.choice.lane}
+        for name, start, end, said in (
+            ("queue", submitted, began, lane),
+            ("inference", began, ended, {**known, "coppice.rows": rows}),
+        ):
+            self._tracer.start_span(name, whole, attributes=said, start_time=start).end(end)
         if reply.fallback is not None:
             because = {"coppice.fallback_version": reply.fallback.version}
             trace.get_current_span(whole).add_event("fallback", because)
         return reply
 
-    def _span(self, name: str, began: int, ended: int, known: dict[str, str | int]) -> None:
-        span = self._tracer.start_span(name, _REQUEST.get(), attributes=known, start_time=began)
-        span.end(ended)
-
     def _commit(self, record: records.Prediction) -> asyncio.Future[None]:
-        span = self._tracer.start_span("commit", _REQUEST.get())
+        whole = _REQUEST.get()
+        if whole is None:
+            return super()._commit(record)
+        span = self._tracer.start_span("commit", whole)
         try:
             stored = super()._commit(record)
         except errors.CoppiceError:
