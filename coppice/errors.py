@@ -18,6 +18,7 @@ is wrapped where the library is at home and chained as the cause; bugs are never
     │   ├── EventTooLarge                             for Kafka, never for a local log
     │   ├── RelayStuck              exit 9            Kafka missed the deadline
     │   ├── FollowerStuck           exit 9            Kafka's client gets nowhere
+    │   ├── MemberStuck             exit 9            Kafka's client gets nowhere
     │   └── UndecodableEvent
     ├── RequestError                         HTTP 400 what a client sent
     │   ├── UnknownModel                     HTTP 404
@@ -114,6 +115,12 @@ class RelayStuck(EventLogError):
 
 class FollowerStuck(EventLogError):
     """Kafka's client gets nowhere. Start the follower again: it goes on where the log ends."""
+
+    exit_code = 9
+
+
+class MemberStuck(EventLogError):
+    """Kafka's client gets nowhere. Start the monitor again: it tells again what it must."""
 
     exit_code = 9
 

@@ -9,17 +9,22 @@ A turn asks for records (and learns meanwhile what it holds), tells the facts of
 
 from __future__ import annotations
 
+import logging
+import os
+import sys
 from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
+from typing import NamedTuple, NoReturn, Protocol
 
 import structlog
 
 from coppice import clock as clocks
+from coppice import errors, eventlog, registry, signals, telemetry
 from coppice import settings as settings_tree
 from coppice.eventlog import base as eventlog_base
-from coppice.eventlog import envelope
+from coppice.eventlog import envelope, retention
 from coppice.registry import base as registry_base
-from monitoring import feed
+from monitoring import feed, http
 from monitoring import status as statuses
 from monitoring.aggregate import Aggregator
 from monitoring.conclude import Conclusions
@@ -29,6 +34,8 @@ from monitoring.recorder import Recorder
 from monitoring.versions import Versions
 
 POLL_SECONDS = 0.2
+WAIT_SECONDS = 1.0
+"""Pause between two looks for a broker."""
 
 _log = structlog.get_logger(__name__)
 
@@ -42,8 +49,8 @@ class GroupMonitor:
         Where records come from and facts go.
     log
         This machine's log, where verdicts are written and inputs to replay are found.
-    registry
-        Where versions are found.
+    versions
+        Where they are found.
     settings
         The project's settings.
     clock
@@ -56,7 +63,7 @@ class GroupMonitor:
         self,
         source: feed.Feed,
         log: eventlog_base.IndexedLog,
-        registry: registry_base.Registry,
+        versions: registry_base.Registry,
         settings: settings_tree.Settings,
         clock: clocks.Clock,
         recorder: Recorder,
@@ -66,7 +73,7 @@ class GroupMonitor:
         self._settings = settings
         self._clock = clock
         self._recorder = recorder
-        self._versions = Versions(registry, settings)
+        self._versions = Versions(versions, settings)
         self._scorings = Scorings(self._versions)
         self._said = Conclusions(log, self._versions, settings, clock, recorder)
         self._member = Member(source, settings, self._scorings, clock, self._said.failed)
@@ -78,12 +85,16 @@ class GroupMonitor:
 
         Raises
         ------
-        EventLogError
-            The cluster did not acknowledge facts by the deadline. Only a new process can be trusted
-            to go on; what was not acknowledged is read and told again.
+        MemberStuck
+            The cluster did not answer, or did not acknowledge facts, by the deadline. Only a new
+            process can be trusted to go on; what was not acknowledged is read and told again.
         """
-        while not stop():
-            self.turn()
+        try:
+            while not stop():
+                self.turn()
+        except errors.EventLogError as problem:
+            message = f"{problem}; the monitor ends, to be started again with a fresh client"
+            raise errors.MemberStuck(message) from problem
         self.revoked()
 
     def turn(self) -> int:
@@ -148,3 +159,77 @@ class GroupMonitor:
                 judge.folded, judge.ordering.late, judge.ordering.duplicates, judge.lag()
             )
         self._recorder.succeeded(self._clock.now(), caught_up=judge is None or judge.is_caught_up())
+
+
+class ClosingFeed(feed.Feed, Protocol):
+    """A feed that holds connections."""
+
+    def close(self) -> None:
+        """Leave the group and let go of the connections."""
+        ...
+
+
+class Cluster(NamedTuple):
+    """The cluster, before it is read."""
+
+    reachable: Callable[[], bool]
+    """Whether any broker is there; cheap."""
+    connect: Callable[[], ClosingFeed]
+
+
+def main(settings: settings_tree.Settings, cluster: Cluster) -> None:
+    """Run a member of the group until SIGTERM or SIGINT; a stuck client ends it on the spot.
+
+    Raises
+    ------
+    EnvironmentProblem
+        Its port is taken, or the folder of the group cannot be written.
+    EventLogError
+        The event log cannot be opened, or the topics will not do.
+    """
+    telemetry.silence()
+    telemetry.configure("monitor")
+    stop = signals.stop_requested()
+    clock = clocks.SystemClock()
+    if not _await(cluster, clock, stop):
+        return
+    log = eventlog.open_log(settings)
+    source = cluster.connect()
+    try:
+        # A single monitor's mark would keep every event from then on; none reads this log whole.
+        log.forget("monitor")
+        model = settings.project.name
+        versions = registry.open_registry(settings)
+        monitor = GroupMonitor(source, log, versions, settings, clock, Recorder(model))
+        with (
+            http.served(http.app(monitor, model, clock), settings.monitor),
+            retention.running(log, settings),
+        ):
+            monitor.run(stop)
+    except errors.MemberStuck as problem:
+        _log.error("member_stuck", error=str(problem))
+        _end(problem.exit_code)
+    finally:
+        log.close()
+    source.close()
+
+
+def _await(cluster: Cluster, clock: clocks.Clock, stop: Callable[[], bool]) -> bool:
+    """Wait until a broker is there; say whether one is, rather than that it is time to stop."""
+    waits = False
+    while not cluster.reachable():
+        if not waits:
+            _log.warning("no_broker", hint="waiting; nothing is lost meanwhile")
+        waits = True
+        if stop():
+            return False
+        clock.sleep(WAIT_SECONDS)
+    return True
+
+
+def _end(exit_code: int) -> NoReturn:
+    """End at once: closing a client that is stuck may take for ever."""
+    logging.shutdown()
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(exit_code)

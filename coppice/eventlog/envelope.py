@@ -58,9 +58,9 @@ def topics(prefix: str = "") -> list[str]:
 
 
 def all_topics(prefix: str = "") -> list[str]:
-    """Return every topic, those of the dead letters too, sorted."""
+    """Return every topic, those of the dead letters and the one of facts too, sorted."""
     names = topics(prefix)
-    return sorted([*names, *(name + DEAD for name in names)])
+    return sorted([prefix + FACTS, *names, *(name + DEAD for name in names)])
 
 
 def key(event: records.Event) -> bytes:

@@ -86,7 +86,7 @@ class KafkaReader:
         """
         with kafka_log.wrapped():
             found = self._consumer.poll(timeout_ms=int(1000 * seconds), max_records=limit)
-            letters = [_letter(record) for records in found.values() for record in records]
+            letters = [letter_of(record) for records in found.values() for record in records]
             self._reached |= {part: records[-1].timestamp for part, records in found.items()}
             self._keep_together()
         return letters
@@ -154,7 +154,8 @@ def too_far(reached: Mapping[Any, int], apart: int) -> set[Any]:
     return {part for part, time in reached.items() if time > slowest + apart}
 
 
-def _letter(record: Any) -> envelope.Letter:
+def letter_of(record: Any) -> envelope.Letter:
+    """Return a record of the library's as ours."""
     return envelope.Letter(
         record.topic,
         record.partition,

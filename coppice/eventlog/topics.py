@@ -50,13 +50,15 @@ def wanted(table: settings.KafkaSettings) -> dict[str, Topic]:
     """Return every topic as the settings want it, by name.
 
     Decisions are kept for ever, because a machine that joins later rebuilds the loop's state from
-    them; the bulky kinds as long as the cluster keeps things by default.
+    them; the bulky kinds as long as the cluster keeps things by default. The facts of monitors that
+    share their work are read by one, in one order.
     """
+    facts = table.prefix + envelope.FACTS
     bulky = {envelope.topic(records.NAMES[kind], table.prefix) for kind in PER_REQUEST}
-    bulky.add(envelope.topic(records.NAMES[records.Measurement], table.prefix))
+    bulky |= {facts, envelope.topic(records.NAMES[records.Measurement], table.prefix)}
     return {
         name: Topic(
-            1 if name.endswith(envelope.DEAD) else table.partitions,
+            1 if name == facts or name.endswith(envelope.DEAD) else table.partitions,
             table.replication,
             table.min_insync,
             None if name.removesuffix(envelope.DEAD) in bulky else FOR_EVER_MS,
@@ -69,7 +71,7 @@ def judge(found: Mapping[str, Topic], table: settings.KafkaSettings) -> list[Fin
     """Compare the topics that there are with what they must be, and with what is set.
 
     >>> judge({}, settings.KafkaSettings())[0].text[:23]
-    '20 topics are missing: '
+    '21 topics are missing: '
     """
     return [
         *_missing(found, table),

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import functools
 import os
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from coppice_cli import compose, console, options
+
+if TYPE_CHECKING:
+    from coppice import settings
 
 
 def serve(folder: options.Project = options.HERE) -> None:
@@ -21,10 +25,42 @@ def serve(folder: options.Project = options.HERE) -> None:
 
 
 def monitor(folder: options.Project = options.HERE) -> None:
-    """Join labels, measure drift and accuracy, and write verdicts."""
+    """Join labels, measure drift and accuracy, and write verdicts.
+
+    Where `monitor.group` is set, several of these share the work, and one of
+    them writes the verdicts. Such a one ends with exit code 9 where Kafka's
+    client gets nowhere, and is to be started again.
+    """
     from monitoring import loop
 
-    loop.main(compose.settings_of(folder))
+    tree = compose.settings_of(folder)
+    if tree.monitor.group:
+        _monitor_together(tree)
+    else:
+        loop.main(tree)
+
+
+def _monitor_together(tree: settings.Settings) -> None:
+    from coppice import errors
+    from coppice.eventlog import brokers, kafka, kafka_group
+    from monitoring import feed, group
+
+    if tree.events.backend != "kafka":
+        message = (
+            f'monitor.group is "{tree.monitor.group}", but events.backend is '
+            f'"{tree.events.backend}": monitors share their work through Kafka only'
+        )
+        raise errors.SettingsError(message)
+    wanted = kafka.Options.of(tree)
+    group.main(
+        tree,
+        group.Cluster(
+            reachable=functools.partial(brokers.reachable, wanted.servers),
+            connect=functools.partial(
+                kafka_group.GroupReader, wanted, tree.monitor.group, feed.KINDS
+            ),
+        ),
+    )
 
 
 def retrain(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import msgspec
 import pytest
 
-from coppice import records, testing
+from coppice import testing
 from monitoring import group, join
 from monitoring.recorder import Recorder
 from tests.support import group as clusters
