@@ -33,13 +33,13 @@ from coppice.sections import (
     RetrainSettings,
     RolloutSettings,
     Section,
-    ServeSettings,
     StoreSettings,
     TrainSettings,
 )
 from coppice.sections_cluster import ClusterSettings
 from coppice.sections_events import EventSettings
 from coppice.sections_kafka import KafkaSettings
+from coppice.sections_serve import ServeSettings
 
 __all__ = [
     "FILE",
