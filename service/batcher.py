@@ -1,7 +1,12 @@
-"""Micro-batches: one thread per version answers what waits, together where several wait.
+"""Micro-batches: requests that wait are answered together.
 
-A batch forms only from requests that are waiting already while the model is busy; nothing ever
-waits for a timer. Called by the event loop (`submit`), gives back `asyncio` futures.
+A batch forms only from requests that are waiting already: those that came up in one turn of the
+event loop, and those that came while the model was busy. Nothing ever waits for a timer. Called by
+the event loop (`submit`), gives back `asyncio` futures.
+
+A thread per version runs the model, so that a slow one holds up nobody else. A model that is known
+to be quick runs on the event loop itself: handing it to a thread and back costs several times what
+it takes.
 """
 
 from __future__ import annotations
@@ -10,6 +15,7 @@ import asyncio
 import collections
 import queue
 import threading
+import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple, TypeAlias
 
@@ -21,6 +27,13 @@ from service import recorder, tensors
 
 Inputs: TypeAlias = Mapping[str, tensors.Array]
 Predict: TypeAlias = Callable[[Inputs], runtime.Answers]
+
+QUICK_SECONDS = 0.0005
+"""A model whose runs take less than this is run on the event loop."""
+UNKNOWN_SECONDS = 0.005
+"""How long the runs of a model take that was not seen yet, so that it starts on its thread."""
+MEMORY = 0.9
+"""What a run leaves of the mean of those before it."""
 
 _LOG = structlog.get_logger()
 
@@ -41,12 +54,12 @@ class Limits(NamedTuple):
 
 
 class Batcher:
-    """Runs one version's model on a thread of its own.
+    """Runs one version's model, on a thread of its own or, where it is quick, on the event loop.
 
     Parameters
     ----------
     predict
-        Answers a batch; called on the batcher's thread only.
+        Answers a batch; never called twice at the same time.
     limits
         Bounds of a batch and of the queue.
     loop
@@ -73,6 +86,8 @@ class Batcher:
         self._submitted = 0
         self._taken = 0
         self._closed = False
+        self._busy = False
+        self._seconds = UNKNOWN_SECONDS
         self._thread = threading.Thread(target=self._work, name="batcher", daemon=True)
         self._thread.start()
 
@@ -101,9 +116,22 @@ class Batcher:
         return future
 
     def _hand_over(self) -> None:
-        if self._fresh:
-            self._waiting.put(self._fresh)
-            self._fresh = []
+        fresh, self._fresh = self._fresh, []
+        if not fresh:
+            return
+        if not self._may_run_here(fresh):
+            self._waiting.put(fresh)
+            return
+        backlog = collections.deque(fresh)
+        while backlog:
+            if batch := self._gather(backlog):
+                self._run(batch, _at_once)
+
+    def _may_run_here(self, fresh: Sequence[Job]) -> bool:
+        # The order matters: with everything taken, the thread was marked as busy before.
+        idle = self._submitted - self._taken == len(fresh) and not self._busy
+        quick = self._seconds < QUICK_SECONDS
+        return idle and quick and max(job.rows for job in fresh) <= self._limits.rows
 
     def close(self) -> None:
         """Take nothing more; what waits is still answered, then the thread ends."""
@@ -121,11 +149,13 @@ class Batcher:
         ended = False
         while backlog or not ended:
             while not ended and (not backlog or not self._waiting.empty()):
+                self._busy = bool(backlog)
                 jobs = self._waiting.get()
+                self._busy = True
                 ended = jobs is None
                 backlog.extend(jobs or ())
             if backlog and (batch := self._gather(backlog)):
-                self._run(batch)
+                self._run(batch, self._loop.call_soon_threadsafe)
 
     def _gather(self, backlog: collections.deque[Job]) -> list[Job]:
         """Take what fits into one run; abandoned requests are left out."""
@@ -139,27 +169,44 @@ class Batcher:
                 rows += job.rows
         return batch
 
-    def _run(self, batch: Sequence[Job]) -> None:
+    def _run(self, batch: Sequence[Job], call: Callable[..., object]) -> None:
+        """Answer a batch; `call` brings what came of it to the event loop."""
         try:
-            answers = self._predict(_together(batch))
+            answers = self._timed(batch)
         except Exception as cause:  # noqa: BLE001 - a model may raise anything
             if len(batch) > 1:
                 # One request must not fail the others that happened to wait beside it.
                 for job in batch:
-                    self._run([job])
+                    self._run([job], call)
                 return
             _LOG.warning("model failed", error=repr(cause))
             self._metrics.turn_failed("batcher")
-            self._tell(_fail, batch, cause)
+            _tell(call, _fail, batch, cause)
         else:
             self._metrics.batch(len(answers.scores))
-            self._tell(_settle, batch, answers)
+            _tell(call, _settle, batch, answers)
 
-    def _tell(self, settle: Callable[..., None], batch: Sequence[Job], outcome: Any) -> None:
+    def _timed(self, batch: Sequence[Job]) -> runtime.Answers:
+        # Processor time, because a busy machine makes every run look slow now and then.
+        began = time.thread_time()
         try:
-            self._loop.call_soon_threadsafe(settle, batch, outcome)
-        except RuntimeError:
-            _LOG.warning("the server stopped before an answer was ready", requests=len(batch))
+            return self._predict(_together(batch))
+        finally:
+            took = time.thread_time() - began
+            self._seconds = MEMORY * self._seconds + (1.0 - MEMORY) * took
+
+
+def _at_once(settle: Callable[..., None], batch: Sequence[Job], outcome: Any) -> None:
+    settle(batch, outcome)
+
+
+def _tell(
+    call: Callable[..., object], settle: Callable[..., None], batch: Sequence[Job], outcome: Any
+) -> None:
+    try:
+        call(settle, batch, outcome)
+    except RuntimeError:
+        _LOG.warning("the server stopped before an answer was ready", requests=len(batch))
 
 
 def _together(batch: Sequence[Job]) -> Inputs:

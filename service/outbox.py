@@ -1,7 +1,10 @@
 """The outbox: nothing is answered before its event is committed.
 
-One thread writes. While it commits, further events wait, and the next transaction takes all of
-them: under load the price of a commit is shared by everyone who waited for it.
+While it is sure to be quick, the event loop commits by itself, once for all events that came up in
+one of its turns: handing them to a thread and back costs more than a commit. Else one thread
+writes: where another process holds the log, where a commit waits for the disk, where room is short,
+and now and then to look whether it is. While it commits, further events wait, and the next
+transaction takes all of them.
 
 Where the log is nearly full, predictions are stored without their inputs (counted). Where it is
 full, feedback is refused with `LogFull`, and its client is told so; a prediction is refused too, or
@@ -27,6 +30,13 @@ from service import recorder
 GROUP = 512
 """No more events are added to a transaction of so many; bounds how long the first one waits."""
 
+HERE_EVENTS = 1024
+"""After so many events committed on the event loop the thread has a turn, in which SQLite also
+moves the write-ahead log into the file."""
+
+SLOW_SECONDS = 0.005
+"""After a commit that took longer than this the thread has a turn."""
+
 LEAN_SECONDS = 5.0
 """After the log was full, inputs are left out for so long before they are tried again."""
 
@@ -41,7 +51,11 @@ _PREDICTION = records.NAMES[records.Prediction]
 
 
 class Log(base.EventLog, base.Bounded, Protocol):
-    """An event log that knows how full it is."""
+    """An event log that knows how full it is, and that can be written without waiting."""
+
+    def append_at_once(self, events: Sequence[records.Event]) -> bool:
+        """Store events, or return `False` at once where that is not sure to be quick."""
+        ...
 
 
 class _Letter(NamedTuple):
@@ -50,7 +64,7 @@ class _Letter(NamedTuple):
 
 
 class Outbox:
-    """Commits events to the log in groups, on a thread of its own.
+    """Commits events to the log in groups, on the event loop or on a thread of its own.
 
     Parameters
     ----------
@@ -92,6 +106,10 @@ class Outbox:
         self._committing = 0
         self._posted = 0
         self._taken = 0
+        self._busy = False
+        # How many events may be committed on the event loop, and until when; the thread says so.
+        self._here = 0
+        self._here_until = float("-inf")
         self._thread = threading.Thread(target=self._work, name="outbox", daemon=True)
         self._thread.start()
 
@@ -130,9 +148,26 @@ class Outbox:
         return self._committing + self._posted - self._taken
 
     def _hand_over(self) -> None:
-        if self._fresh:
-            self._waiting.put(self._fresh)
-            self._fresh = []
+        fresh, self._fresh = self._fresh, []
+        if fresh and not self._commit_here(fresh):
+            self._waiting.put(fresh)
+
+    def _commit_here(self, group: Sequence[_Letter]) -> bool:
+        """Commit on the event loop; `False` where the thread has to do it."""
+        began = self._clock.monotonic()
+        if len(group) > self._here or began > self._here_until:
+            return False
+        # The order matters: with everything taken, the thread was marked as busy before.
+        if self._backlog() > len(group) or self._busy:
+            return False
+        if not self._log.append_at_once([letter.event for letter in group]):
+            return False
+        took = self._clock.monotonic() - began
+        self._here = self._here - len(group) if took < SLOW_SECONDS else 0
+        self._committing -= len(group)
+        self._metrics.committed(took, self._backlog())
+        _settle(group, {})
+        return True
 
     @property
     def alive(self) -> bool:
@@ -150,7 +185,9 @@ class Outbox:
         while not ended:
             group: list[_Letter] = []
             while not group or (len(group) < GROUP and not self._waiting.empty()):
+                self._busy = bool(group)
                 letters = self._waiting.get()
+                self._busy = True
                 ended = letters is None
                 if letters is None:
                     break
@@ -169,6 +206,8 @@ class Outbox:
             unforeseen = errors.EventLogError(f"the event could not be stored: {cause}")
             failures = dict.fromkeys(range(len(group)), unforeseen)
         self._metrics.committed(self._clock.monotonic() - began, self._backlog())
+        self._here_until = began + ROOM_SECONDS
+        self._here = 0 if failures or began < self._lean_until else HERE_EVENTS
         if failures:
             self._metrics.commit_failed(len(failures))
         if any(letter.future is not None for letter in group):

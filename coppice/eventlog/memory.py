@@ -38,6 +38,14 @@ class MemoryLog:
                     self._ids.add(event.id)
                     self._events.append(event)
 
+    def append_at_once(self, events: Sequence[records.Event]) -> bool:
+        """Store events; `False` where that fails, and `append` says why."""
+        try:
+            self.append(events)
+        except errors.EventLogError:
+            return False
+        return True
+
     def read(self, after: base.Position, limit: int = 1000) -> base.Batch:
         """Return at most `limit` events behind a position.
 

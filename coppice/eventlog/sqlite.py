@@ -41,7 +41,8 @@ _Row: TypeAlias = tuple[Any, ...]
 class SqliteLog:
     """An event log in one SQLite file; safe between threads and between processes.
 
-    A process has two connections: a commit never makes a reader wait, nor the other way round.
+    A commit never makes a reader wait, nor the other way round: each has a connection of its own,
+    and so has `append_at_once`, which never waits at all.
     Open it after forking; SQLite's locks do not survive a fork.
 
     Parameters
@@ -87,10 +88,14 @@ class SqliteLog:
         with self._wrapped():
             path.parent.mkdir(parents=True, exist_ok=True)
             self._writer = self._connect(durability)
+        self._swift: sqlite3.Connection | None = None
         try:
             with self._wrapped():
-                self._prepare(max_bytes)
+                self._prepare()
                 self._reader = self._connect(durability)
+                if durability == "process":
+                    self._swift = self._connect(durability, busy_seconds=0.0)
+                    self._swift.execute("PRAGMA wal_autocheckpoint = 0")
         except BaseException:
             self._writer.close()
             raise
@@ -108,6 +113,27 @@ class SqliteLog:
                 with self._transaction():
                     for chunk in chunks:
                         self._insert("append", chunk)
+
+    def append_at_once(self, events: Sequence[records.Event]) -> bool:
+        """Commit events without ever waiting; `False`: nothing was stored, call `append`.
+
+        For a thread that must not be held up. Declines where somebody else writes at this moment,
+        where a commit would wait for the disk (`power-loss`), and where anything is wrong. Call it
+        on one thread only, and `append` now and then: only that empties the write-ahead log.
+        """
+        if self._swift is None or len(events) > _CHUNK:
+            return False
+        statement = queries.for_rows(self._sql["append"], len(events))
+        values = [
+            value
+            for e in events
+            for value in (e.id, e.type, e.source, e.time, e.subject, e.model, e.data)
+        ]
+        try:
+            self._swift.execute(statement, values)
+        except sqlite3.Error:
+            return False
+        return True
 
     def _insert(self, query: str, rows: Sequence[_Row]) -> None:
         # All rows in one statement: Python's lock is given up once for each, and a busy thread
@@ -248,27 +274,31 @@ class SqliteLog:
         return findings
 
     def close(self) -> None:
-        """Close both connections; waits for a commit that is under way."""
+        """Close all connections; waits for a commit that is under way."""
         with self._writing, self._reading:
             self._closed = True
-            self._writer.close()
-            self._reader.close()
+            for connection in (self._writer, self._reader, self._swift):
+                if connection is not None:
+                    connection.close()
 
-    def _connect(self, durability: str) -> sqlite3.Connection:
+    def _connect(
+        self, durability: str, *, busy_seconds: float = refusals.BUSY_SECONDS
+    ) -> sqlite3.Connection:
         connection = sqlite3.connect(
-            self._path, timeout=refusals.BUSY_SECONDS, isolation_level=None, check_same_thread=False
+            self._path, timeout=busy_seconds, isolation_level=None, check_same_thread=False
         )
         connection.executescript(self._sql["settings_of_connection"])
         level = "FULL" if durability == "power-loss" else "NORMAL"
         connection.execute(f"PRAGMA synchronous = {level}")
+        if self._max_bytes is not None:
+            pages = max(1, self._max_bytes // _PAGE_BYTES)
+            connection.execute(f"PRAGMA max_page_count = {pages}")
         return connection
 
-    def _prepare(self, max_bytes: int | None) -> None:
+    def _prepare(self) -> None:
         self._switch_to_wal()
         with self._transaction():
             self._migrate()
-        if max_bytes is not None:
-            self._writer.execute(f"PRAGMA max_page_count = {max(1, max_bytes // _PAGE_BYTES)}")
 
     def _switch_to_wal(self) -> None:
         # SQLite does not wait for its lock on this one statement, so processes that open a new

@@ -43,11 +43,12 @@ def rows(*values: float) -> batcher.Inputs:
 
 
 def run(
-    steps: Callable[[batcher.Batcher, Doubler], Coroutine[Any, Any, None]],
+    steps: Callable[[batcher.Batcher, Any], Coroutine[Any, Any, None]],
     limits: batcher.Limits = LIMITS,
+    model: Doubler | None = None,
 ) -> Doubler:
     """Run steps against a batcher, then close it."""
-    model = Doubler()
+    model = model or Doubler()
 
     async def main() -> None:
         made = batcher.Batcher(
@@ -187,3 +188,73 @@ def test_futures_done_in_time_are_left_alone() -> None:
         assert [await future for future in found] == [0, 1, 2]
 
     asyncio.run(main())
+
+
+class Burner(Doubler):
+    """A model that burns so many loops of processor time, and notes on which thread it ran."""
+
+    def __init__(self, loops: int = 0) -> None:
+        super().__init__()
+        self.loops = loops
+        self.threads: list[int] = []
+
+    def __call__(self, inputs: batcher.Inputs) -> runtime.Answers:
+        self.threads.append(threading.get_ident())
+        sum(range(self.loops))
+        return super().__call__(inputs)
+
+
+async def ask_often(made: batcher.Batcher, values: batcher.Inputs, count: int = 60) -> None:
+    for _ in range(count):
+        await made.submit(values, len(values["x"]))
+
+
+def test_a_quick_model_runs_on_the_event_loop_once_it_is_known_to_be_quick() -> None:
+    async def steps(made: batcher.Batcher, model: Burner) -> None:
+        await ask_often(made, rows(1.0))
+        here = threading.get_ident()
+        # 5 ms * 0.9 ** n falls below 0.5 ms at n = 22; runs that are slow by chance come on top.
+        assert model.threads[0] != here
+        assert model.threads[-1] == here
+
+    run(steps, model=Burner())
+
+
+def test_a_slow_model_stays_on_its_thread() -> None:
+    async def steps(made: batcher.Batcher, model: Burner) -> None:
+        await ask_often(made, rows(1.0), count=40)
+        assert threading.get_ident() not in model.threads
+
+    run(steps, model=Burner(loops=200_000))  # some milliseconds
+
+
+def test_a_model_that_becomes_slow_goes_back_to_its_thread() -> None:
+    async def steps(made: batcher.Batcher, model: Burner) -> None:
+        await ask_often(made, rows(1.0))
+        model.loops = 1_000_000  # a tenth of its 10 ms and more is above 0.5 ms
+        await ask_often(made, rows(1.0), count=2)
+        assert model.threads[-1] != threading.get_ident()
+
+    run(steps, model=Burner())
+
+
+def test_more_rows_than_the_limit_go_to_the_thread_however_quick_the_model_is() -> None:
+    async def steps(made: batcher.Batcher, model: Burner) -> None:
+        await ask_often(made, rows(1.0))
+        answers = await made.submit(rows(*range(9)), 9)
+        assert answers.scores.tolist() == [2.0 * value for value in range(9)]
+        assert model.threads[-1] != threading.get_ident()
+
+    run(steps, model=Burner())
+
+
+def test_on_the_event_loop_too_a_failure_is_told_to_its_own_request_only() -> None:
+    async def steps(made: batcher.Batcher, model: Burner) -> None:
+        await ask_often(made, rows(1.0))
+        good, bad = made.submit(rows(1.0), 1), made.submit(rows(-1.0), 1)
+        with pytest.raises(errors.ArtifactError, match="negative numbers"):
+            await bad
+        assert (await good).scores.tolist() == [2.0]
+        assert set(model.threads[-3:]) == {threading.get_ident()}
+
+    run(steps, model=Burner())

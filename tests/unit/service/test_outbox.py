@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Coroutine
+import sqlite3
+import threading
+from collections.abc import Callable, Coroutine, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -243,3 +245,71 @@ def test_by_policy_predictions_are_answered_by_a_full_log_and_counted(
     assert metrics.get_sample_value("coppice_predictions_unstored_total") == 400 - stored
     assert metrics.get_sample_value("coppice_outbox_failures_total") == 1.0
     nearly_full.close()
+
+
+class Witness(MemoryLog):
+    """Notes on which thread each event was stored."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.threads: list[int] = []
+
+    def append(self, events: Sequence[records.Event]) -> None:
+        self.threads += [threading.get_ident()] * len(events)
+        super().append(events)
+
+
+def test_after_the_thread_has_had_a_look_the_event_loop_commits_by_itself() -> None:
+    log = Witness()
+
+    async def steps(made: outbox.Outbox) -> None:
+        await made.commit(prediction("r1"))
+        await serving.until(lambda: not made._busy)
+        await asyncio.gather(made.commit(prediction("r2")), made.commit(prediction("r3")))
+        assert [thread == threading.get_ident() for thread in log.threads] == [False, True, True]
+
+    run(log, steps)
+    assert ids(log) == ["r1", "r2", "r3"]
+
+
+def test_the_thread_has_a_turn_after_so_many_events_of_the_event_loop() -> None:
+    log = Witness()
+
+    async def steps(made: outbox.Outbox) -> None:
+        await made.commit(prediction("first"))
+        await serving.until(lambda: not made._busy)
+        group = [made.commit(prediction(f"r{place}")) for place in range(outbox.HERE_EVENTS + 1)]
+        await asyncio.gather(*group)
+        # All at once they are more than the event loop may commit.
+        assert threading.get_ident() not in log.threads
+
+    run(log, steps, limit=2 * outbox.HERE_EVENTS)
+
+
+def test_while_another_process_writes_the_thread_waits_and_not_the_event_loop(
+    tmp_path: Path,
+) -> None:
+    log = SqliteLog(tmp_path / "events.sqlite")
+    other = sqlite3.connect(tmp_path / "events.sqlite", isolation_level=None)
+
+    async def steps(made: outbox.Outbox) -> None:
+        await made.commit(prediction("r1"))
+        await serving.until(lambda: not made._busy)
+        other.execute("BEGIN IMMEDIATE")
+        waiting = made.commit(prediction("r2"))
+        await asyncio.sleep(0.05)
+        assert not waiting.done()
+        other.execute("COMMIT")
+        await waiting
+
+    run(log, steps)
+    assert ids(log) == ["r1", "r2"]
+    log.close()
+    other.close()
+
+
+def test_a_log_that_waits_for_the_disk_is_written_by_the_thread_only(tmp_path: Path) -> None:
+    log = SqliteLog(tmp_path / "events.sqlite", durability="power-loss")
+    assert log.append_at_once([prediction("r1")]) is False
+    assert ids(log) == []
+    log.close()

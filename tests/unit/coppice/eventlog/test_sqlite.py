@@ -547,3 +547,42 @@ def test_a_log_of_the_last_schema_is_brought_up_to_date(path: Path) -> None:
         log.receive([events.command()], {("coppice.command.v1", 0): 1})
 
         assert log.read_local(base.START).events == [event]
+
+
+class TestAtOnce:
+    def test_events_are_committed_for_every_reader(self, log: SqliteLog, path: Path) -> None:
+        stored = [events.command(), events.command()]
+
+        assert log.append_at_once(stored)
+
+        with contextlib.closing(SqliteLog(path)) as other:
+            assert other.read(base.START).events == stored
+
+    def test_while_another_process_writes_it_declines_instead_of_waiting(
+        self, log: SqliteLog, path: Path
+    ) -> None:
+        with contextlib.closing(sqlite3.connect(path, isolation_level=None)) as other:
+            other.execute("BEGIN IMMEDIATE")
+
+            assert not log.append_at_once([events.command()])
+
+        assert log.append_at_once([events.command()])
+
+    def test_what_does_not_fit_under_the_cap_is_declined_whole(self, path: Path) -> None:
+        with contextlib.closing(SqliteLog(path, max_bytes=64 * PAGE)) as log:
+            assert not log.append_at_once([events.padded(events.command(), 100 * PAGE)])
+
+            assert log.end() == base.START
+
+    def test_more_events_than_one_statement_takes_are_declined(self, log: SqliteLog) -> None:
+        assert not log.append_at_once([events.command() for _ in range(65)])
+
+    def test_a_log_that_waits_for_the_disk_declines(self, path: Path) -> None:
+        with contextlib.closing(SqliteLog(path, durability="power-loss")) as log:
+            assert not log.append_at_once([events.command()])
+
+    def test_a_closed_log_declines(self, path: Path) -> None:
+        log = SqliteLog(path)
+        log.close()
+
+        assert not log.append_at_once([events.command()])
