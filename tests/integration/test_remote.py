@@ -260,6 +260,18 @@ def test_an_unforeseen_error_is_not_told_to_the_client(made: serving.Project) ->
     run(made, steps)
 
 
+def test_a_wait_that_the_client_bounds_by_metadata_ends_like_a_deadline(tmp_path: Path) -> None:
+    made = serving.project(tmp_path)
+    made.route(champion=made.add(artifacts.slow_classifier, steps=50))
+
+    async def steps(asked: Asked) -> None:
+        headers = {"x-coppice-timeout": "0.001"}
+        with pytest.raises(triton.InferenceServerException, match="DEADLINE_EXCEEDED"):
+            await asked.client.infer("tiny", [tensor()], headers=headers)
+
+    run(made, steps)
+
+
 def test_a_deadline_ends_the_wait_and_the_server_goes_on(tmp_path: Path) -> None:
     made = serving.project(tmp_path)
     made.route(champion=made.add(artifacts.slow_classifier, steps=50))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import socket
+import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,6 +14,7 @@ import pytest
 import service
 from coppice import errors, settings
 from service import serve
+from tests.support import house
 
 
 def tree(root: Path, port: int, **fields: object) -> settings.Settings:
@@ -41,6 +43,28 @@ def test_the_command_is_bentoml_on_our_service(tmp_path: Path) -> None:
 def test_a_taken_port_is_said_before_anything_is_started(tmp_path: Path, taken: int) -> None:
     with pytest.raises(errors.EnvironmentProblem, match=f"port {taken} .* is taken"):
         serve.command(tree(tmp_path, taken))
+
+
+def test_a_taken_grpc_port_is_named_by_its_own_setting(tmp_path: Path, taken: int) -> None:
+    with pytest.raises(errors.EnvironmentProblem, match="COPPICE_SERVE__GRPC_PORT"):
+        serve.command(tree(tmp_path, 1024, grpc_port=taken))
+
+
+def test_grpc_that_is_wanted_but_not_installed_is_said_before_anything_is_started(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Python's own mark of a module that cannot be imported.
+    monkeypatch.setitem(sys.modules, "grpc", None)
+    with pytest.raises(errors.EnvironmentProblem, match=r"pip install 'coppice\[grpc\]'"):
+        serve.command(tree(tmp_path, 1024, grpc_port=1025))
+
+
+def test_the_service_is_there_without_grpc() -> None:
+    program = "import sys; sys.modules['grpc'] = None; import service.app, service.front"
+    done = subprocess.run(
+        [sys.executable, "-c", program], cwd=house.ROOT, capture_output=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
 
 
 def test_an_address_of_another_machine_is_refused(tmp_path: Path) -> None:
