@@ -7,7 +7,7 @@ from pathlib import Path
 
 from coppice import errors, project, routing, settings
 from coppice_cli import compose
-from coppice_cli.doctor import finding, machine, projects, stores
+from coppice_cli.doctor import finding, joining, machine, projects, stores
 from coppice_cli.doctor.finding import Finding
 
 
@@ -31,6 +31,7 @@ def examine(folder: Path) -> Iterator[Finding]:
 
 def _stores(tree: settings.Settings) -> Iterator[Finding]:
     yield from _guarded("event log", lambda: stores.event_log(tree))
+    yield from _guarded("kafka", lambda: joining.kafka(tree))
     yield from _guarded("registry", lambda: _versions(tree))
     yield from _guarded("routing", lambda: _routes(tree))
 

@@ -2,35 +2,44 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator, Mapping
+from pathlib import Path
 
 from coppice import artifact, errors, routing, settings
 from coppice.registry import base as registry_base
-from coppice_cli.doctor import finding
+from coppice_cli.doctor import finding, joining
 from coppice_cli.doctor.finding import Finding
 
 
 def event_log(tree: settings.Settings) -> Iterator[Finding]:
-    """Read the whole log file and report what is wrong with it."""
-    from coppice.eventlog.sqlite import SqliteLog
-
-    if tree.events.backend != "sqlite":
+    """Read each log file whole and report what is wrong with it."""
+    if tree.events.backend == "memory":
         remedy = "set events.backend to sqlite outside tests"
         yield finding.warning("event log", "it is kept in memory and lost at exit", remedy)
         return
-    if not tree.log_path.exists():
-        yield finding.ok("event log", "none yet; it is made by the first event")
+    for path in dict.fromkeys((tree.log_path, tree.outbox_path)):
+        yield from _file(path, tree)
+
+
+def _file(path: Path, tree: settings.Settings) -> Iterator[Finding]:
+    from coppice.eventlog.sqlite import SqliteLog
+
+    if not path.exists():
+        yield finding.ok("event log", f"no {path.name} yet; it is made by the first event")
         return
-    log = SqliteLog(tree.log_path, durability=tree.events.durability)
+    log = SqliteLog(path, durability=tree.events.durability)
     try:
         wrong = log.integrity()
+        newest = [] if wrong else log.newest(1)
     finally:
         log.close()
     for text in wrong:
         yield finding.problem("event log", text)
     if not wrong:
-        size = tree.log_path.stat().st_size / 2**20
-        yield finding.ok("event log", f"intact, {size:.1f} MiB")
+        size = path.stat().st_size / 2**20
+        yield finding.ok("event log", f"{path.name}: intact, {size:.1f} MiB")
+        yield from joining.clock(newest[0].time if newest else None, time.time())
 
 
 def versions(registry: registry_base.Registry, name: str) -> Iterator[Finding]:

@@ -32,7 +32,7 @@ def test_a_whole_log_is_intact(tmp_path: Path) -> None:
     tree = command_line.project(tmp_path)
     command_line.keep(tree, records.Command(model="tiny", action="pause", actor="ada"))
     (found,) = stores.event_log(tree)
-    assert (found.level, found.text) == ("ok", "intact, 0.0 MiB")
+    assert (found.level, found.text) == ("ok", "events.sqlite: intact, 0.0 MiB")
 
 
 def test_a_broken_log_is_a_problem(tmp_path: Path) -> None:
