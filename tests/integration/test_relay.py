@@ -71,6 +71,20 @@ def test_both_logs_of_a_machine_arrive_and_sigterm_ends_the_relay_in_peace(
     assert (judged(found), found.repeated) == (NOTHING_AMISS, 0)
 
 
+def test_an_event_that_is_too_large_for_kafka_holds_up_nothing_behind_it(
+    machine: Machine, tmp_path: Path
+) -> None:
+    # The client takes 1 MiB at most.
+    large, behind = events.padded(events.feedback(), 2 * 2**20), events.feedback()
+    machine.outbox.append([large, behind])
+    machine.start()
+    machine.drain()
+
+    assert relaying.arrived(machine.cluster.servers) == [behind]
+    assert f'"id": "{large.id}"' in machine.log()
+    assert judged(outcome(machine, [behind], tmp_path)) == NOTHING_AMISS
+
+
 def test_errors_that_pass_neither_end_the_relay_nor_lose_or_reorder_anything(
     machine: Machine, tmp_path: Path
 ) -> None:
@@ -110,6 +124,8 @@ def test_a_cluster_that_is_gone_for_longer_than_every_deadline_is_waited_for(
 
     assert share <= IDLE
     assert ends == [9]
+    # Counted for the relay that comes next, since the one that missed it is gone.
+    assert (machine.home / "relay-failures").read_bytes() == b"1"
     assert judged(outcome(machine, appended, tmp_path)) == NOTHING_AMISS
 
 

@@ -26,12 +26,12 @@ class Broken(MemoryLog):
         self.calls: list[list[records.Event]] = []
         self._refuse = refuse
 
-    def append(self, appended: Sequence[records.Event]) -> None:
-        self.calls.append(list(appended))
-        problem = self._refuse(appended)
+    def append(self, events: Sequence[records.Event]) -> None:
+        self.calls.append(list(events))
+        problem = self._refuse(events)
         if problem is not None:
             raise problem
-        super().append(appended)
+        super().append(events)
 
 
 class Unmarkable(SqliteLog):
