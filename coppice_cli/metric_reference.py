@@ -82,6 +82,7 @@ def catalogue() -> tuple[Metric, ...]:
     >>> [metric.name for metric in catalogue() if metric.plane == "service"][0]
     'coppice_requests_total'
     """
+    import coppice.follow.recorder
     import deploy.recorder
     import monitoring.recorder
     import retrain.recorder
@@ -94,6 +95,7 @@ def catalogue() -> tuple[Metric, ...]:
     retrain.recorder.Recorder("model", planes["retrain"])
     deploy.recorder.Recorder("model", planes["deploy"])
     service.relay_recorder.Recorder("model", registry=planes["relay"])
+    coppice.follow.recorder.Recorder("model", registry=planes["follow"])
     return tuple(
         _metric(plane, collector) for plane, kept in planes.items() for collector in kept.kept
     )
@@ -116,6 +118,8 @@ PAGES = {
     "deploy": "The controller: `/metrics` on `rollout.metrics_port`, which is off until set.",
     "relay": "The relay, where `events.backend` is `kafka`: `/metrics` on "
     "`kafka.relay_metrics_port`, which is off until set.",
+    "follow": "The follower, where `events.backend` is `kafka`: `/metrics` on "
+    "`kafka.follow_metrics_port`, which is off until set.",
 }
 """Where each plane shows its metrics."""
 

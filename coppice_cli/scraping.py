@@ -57,10 +57,12 @@ def targets(tree: settings.Settings) -> tuple[Target, ...]:
     )
     if tree.events.backend != "kafka":
         return found
-    relay = Target(
-        "coppice-relay", "kafka.relay_metrics_port", loopback, tree.kafka.relay_metrics_port
+    kafka = tree.kafka
+    joining = (
+        Target("coppice-relay", "kafka.relay_metrics_port", loopback, kafka.relay_metrics_port),
+        Target("coppice-follow", "kafka.follow_metrics_port", loopback, kafka.follow_metrics_port),
     )
-    return (*found, relay)
+    return (*found, *joining)
 
 
 def silent(tree: settings.Settings) -> list[str]:

@@ -1,4 +1,4 @@
-"""The dashboard of what joins machines: this one's events on their way to Kafka."""
+"""The dashboard of what joins machines: events on their way to Kafka, and back from there."""
 
 from __future__ import annotations
 
@@ -81,9 +81,76 @@ RELAY = (
     ),
 )
 
+FOLLOWER = (
+    (
+        shared.stat(
+            "Records to read",
+            "Records in Kafka that are not in this machine's log yet.",
+            f"sum(coppice_follow_lag{shared.M})",
+            steps=((None, "green"), (5_000, "yellow"), (20_000, "red")),
+            decimals=0,
+            width=6,
+        ),
+        shared.stat(
+            "Last heard of the brokers",
+            "How long ago they said how many records there are.",
+            f"max(time() - coppice_follow_heard_timestamp_seconds{shared.M})",
+            unit="s",
+            steps=shared.GONE,
+            decimals=0,
+            width=6,
+        ),
+        shared.stat(
+            "Follower waits",
+            "1 while no broker can be reached.",
+            f"max(coppice_follow_waiting{shared.M})",
+            steps=shared.ANY,
+            decimals=0,
+            width=6,
+        ),
+        shared.stat(
+            "Dead letters, 1 h",
+            "Records put aside because they are no events.",
+            f"sum(increase(coppice_follow_dead_letters_total{shared.M}[1h]))",
+            steps=shared.ANY,
+            decimals=0,
+            width=6,
+        ),
+    ),
+    (
+        Panel(
+            title="Events from Kafka",
+            text="Events that came from all machines, a second, repeats included.",
+            queries=(Query(f"sum(rate(coppice_follow_events_total{shared.M}{_RATE}))", "events"),),
+            low=0.0,
+        ),
+        Panel(
+            title="Lag by topic",
+            text="Records that are still to be read.",
+            queries=(Query(f"sum by (topic) (coppice_follow_lag{shared.M})", "{{topic}}"),),
+            low=0.0,
+        ),
+        Panel(
+            title="Trouble of the follower",
+            text="What should stay at nought, a second.",
+            queries=(
+                Query(
+                    f"sum by (error) (rate(coppice_follow_turn_errors_total{shared.M}{_RATE}))",
+                    "{{error}}",
+                ),
+                Query(
+                    f"sum(rate(coppice_follow_undecodable_events_total{shared.M}{_RATE}))",
+                    "dead letters",
+                ),
+            ),
+            low=0.0,
+        ),
+    ),
+)
+
 BOARD = Board(
     uid="coppice-joining",
     title="Coppice / Joining",
-    text="Whether the events of this machine reach Kafka. Empty unless events.backend is kafka.",
-    rows=RELAY,
+    text="Whether events reach Kafka, and come from there. Empty unless events.backend is kafka.",
+    rows=(*RELAY, *FOLLOWER),
 )

@@ -35,6 +35,15 @@ def test_the_relay_is_scraped_where_there_is_one(tmp_path: Path) -> None:
     assert "kafka.relay_metrics_port" in scraping.silent(without)
 
 
+def test_the_follower_is_scraped_where_there_is_one(tmp_path: Path) -> None:
+    kafka = ("[events]", 'backend = "kafka"', "[kafka]", 'servers = "localhost:9092"')
+    with_port = command_line.project(tmp_path / "a", *kafka, "follow_metrics_port = 3005")
+    without = command_line.project(tmp_path / "b", *kafka)
+
+    assert jobs(scraping.files(with_port))["coppice-follow"]["targets"] == ["127.0.0.1:3005"]
+    assert "kafka.follow_metrics_port" in scraping.silent(without)
+
+
 def test_every_process_is_scraped_and_gets_the_model_label(tree: settings.Settings) -> None:
     labels = {"model": "tiny"}
     assert jobs(scraping.files(tree)) == {

@@ -159,6 +159,41 @@ CASES = (
         {'coppice_relay_waiting{model="m"}': "0x40"},
         "25m",
     ),
+    # Minutes are seconds since 1970 here, so a timestamp of 0 was heard at the begin.
+    Case(
+        "CoppiceFollowerBehind",
+        "page",
+        {
+            'coppice_follow_lag{model="m",topic="a"}': "15000x20",
+            'coppice_follow_lag{model="m",topic="b"}': "5001x20",
+        },
+        {
+            'coppice_follow_lag{model="m",topic="a"}': "20000x20",
+            'coppice_follow_heard_timestamp_seconds{model="m"}': "0+60x20",
+        },
+        "13m",
+    ),
+    Case(
+        "CoppiceFollowerFails",
+        "ticket",
+        {'coppice_follow_turn_errors_total{model="m",error="LogFull"}': "0x5 5x20"},
+        {'coppice_follow_turn_errors_total{model="m",error="LogFull"}': "0x5 1x20"},
+        "15m",
+    ),
+    Case(
+        "CoppiceDeadLetters",
+        "ticket",
+        {'coppice_follow_dead_letters_total{model="m",topic="a"}': "0x5 1x20"},
+        {'coppice_follow_dead_letters_total{model="m",topic="a"}': "7x25"},
+        "15m",
+    ),
+    Case(
+        "CoppiceFollowerAbsent",
+        "ticket",
+        {'coppice_follow_waiting{model="m"}': "0x10 _x30"},
+        {'coppice_follow_waiting{model="m"}': "0x40"},
+        "25m",
+    ),
     Case(
         "CoppiceDecay",
         "page",
@@ -207,6 +242,14 @@ CASES = (
         "ticket",
         {'coppice_monitor_caught_up{model="m"}': "0x30"},
         {'coppice_monitor_caught_up{model="m"}': "0x10 1 0x20"},
+        "22m",
+    ),
+    # In a takeover it is behind for less than a minute or two.
+    Case(
+        "CoppiceMonitorsBehind",
+        "ticket",
+        {'coppice_monitor_watermark_lag_seconds{model="m"}': "90x30"},
+        {'coppice_monitor_watermark_lag_seconds{model="m"}': "3x5 90x5 3x5 90x5 3x10"},
         "22m",
     ),
     Case(
