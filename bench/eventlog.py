@@ -19,6 +19,7 @@ from typing import Any
 sys.path.append(str(Path(__file__).resolve().parents[1]))
 
 import beside
+import capacity
 import commits
 import event_encodings
 import report
@@ -113,6 +114,8 @@ def main() -> None:
         packages=("msgspec", "kafka-python", "confluent-kafka", "bentoml", "onnxruntime", "numpy"),
         notes=NOTES,
     ).write(options.out)
+    if options.out == report.RESULTS and not options.quick:
+        capacity.main()
     sys.exit(0 if options.quick or all(target.holds for target in found.targets()) else 1)
 
 
