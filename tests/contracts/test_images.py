@@ -81,6 +81,12 @@ def test_the_servers_pins_are_sorted_and_once() -> None:
     assert found == sorted(set(found))
 
 
+def test_the_server_gets_the_quick_parser_and_event_loop() -> None:
+    # Without them uvicorn falls back to others, silently, at a multiple of the price.
+    names = {pin.partition("==")[0] for pin in pins(IMAGES / "server-requirements.txt")}
+    assert {"httptools", "uvloop"} <= names
+
+
 def test_the_server_gets_nothing_for_learning_or_judging() -> None:
     names = {pin.partition("==")[0] for pin in pins(IMAGES / "server-requirements.txt")}
     heavy = {"torch", "evidently", "matplotlib", "scikit-learn", "scipy", "pandas", "onnx"}
