@@ -13,11 +13,8 @@ is no endless row of crashes, no client is made before a broker takes a TCP conn
 from __future__ import annotations
 
 import contextlib
-import logging
-import os
-import sys
 from collections.abc import Callable, Mapping, Sequence
-from typing import NamedTuple, NoReturn, Protocol
+from typing import NamedTuple, Protocol, TypeVar
 
 import structlog
 
@@ -33,6 +30,7 @@ READER = "relay"
 IDLE_SECONDS = 0.1
 """Pause after a turn that found nothing to send; also the longest before a signal is heeded."""
 
+_Found = TypeVar("_Found")
 _LOG = structlog.get_logger()
 
 
@@ -137,7 +135,7 @@ class Relay:
                     _LOG.warning("no_broker", hint="waiting; nothing is lost meanwhile")
                 self._attempts += 1
                 return None
-            self._log = self._cluster.connect()
+            self._log = _trusted(self._cluster.connect)
             self._attempts = 0
             _LOG.info("relaying", logs=[line.name for line in self._lines])
         return self._log
@@ -166,12 +164,9 @@ class Relay:
 
     def _send(self, events: Sequence[records.Event], log: base.EventLog) -> None:
         try:
-            log.append(events)
+            _trusted(lambda: log.append(events))
         except errors.EventTooLarge as problem:
             self._send_large(events, log, problem)
-        except errors.EventLogError as problem:
-            message = f"{problem}; the relay ends, to be started again with a fresh client"
-            raise errors.RelayStuck(message) from problem
         else:
             self._recorder.relayed(len(events))
 
@@ -228,6 +223,17 @@ class Relay:
             self._clock.sleep(min(left, IDLE_SECONDS))
 
 
+def _trusted(use: Callable[[], _Found]) -> _Found:
+    """Use the cluster; a client that fails once is not used again."""
+    try:
+        return use()
+    except errors.EventTooLarge:
+        raise
+    except errors.EventLogError as problem:
+        message = f"{problem}; the relay ends, to be started again with a fresh client"
+        raise errors.RelayStuck(message) from problem
+
+
 class _Line:
     """A local log, how far it is relayed, and how much of it is read at once."""
 
@@ -235,9 +241,11 @@ class _Line:
         self.name = name
         self.size = relay_plan.FIRST
         self._source = source
-        self.cursor = self.marked = source.readers().get(READER, base.START)
-        # From the first start on, nothing may be removed that was not relayed.
-        self.mark()
+        readers = source.readers()
+        self.cursor = self.marked = readers.get(READER, base.START)
+        if READER not in readers:
+            # From the first start on, nothing may be removed that was not relayed.
+            self.mark()
 
     def read(self) -> base.Batch:
         return self._source.read_local(self.cursor, self.size)
@@ -273,12 +281,4 @@ def main(sources: Mapping[str, Source], cluster: Cluster, *, recorder: Recorder,
     except errors.RelayStuck as problem:
         recorder.stuck()
         _LOG.error("relay_stuck", error=str(problem))
-        _end(problem.exit_code)
-
-
-def _end(exit_code: int) -> NoReturn:
-    """End at once: closing the client, and the threads that it left spinning, may take for ever."""
-    logging.shutdown()
-    sys.stdout.flush()
-    sys.stderr.flush()
-    os._exit(exit_code)
+        signals.end_at_once(problem.exit_code)

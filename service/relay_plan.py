@@ -10,9 +10,9 @@ from coppice import records
 FIRST = 4
 """Events in the first batch after a start: so few pass even a cluster at its worst."""
 MOST = 1024
-"""Events in the largest batch; more do not make it faster."""
+"""Events in the largest batch; bounds what is repeated after a crash."""
 MOST_BYTES = 4 * 2**20
-"""Payload of the largest batch; bounds memory, and what is repeated after a crash."""
+"""Payload of the largest batch, as far as the batch before tells; bounds memory."""
 
 LOOK_SECONDS = 5.0
 LOOK_SHARE = 0.01

@@ -13,9 +13,10 @@ import threading
 import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import NamedTuple, Self
+from typing import Any, NamedTuple, Self
 
 import kafka as client
+from kafka import structs
 
 from coppice import records
 from coppice.eventlog import base, envelope
@@ -226,15 +227,15 @@ def arrived(servers: Sequence[str]) -> list[records.Event]:
         return [envelope.event(record.headers, record.value) for record in _read(consumer, TOPICS)]
 
 
-def _read(consumer: client.KafkaConsumer, topics: Sequence[str]) -> Iterator[client.ConsumerRecord]:
-    parts = [client.TopicPartition(topic, part) for topic in topics for part in range(PARTITIONS)]
+def _read(consumer: client.KafkaConsumer, topics: Sequence[str]) -> Iterator[Any]:
+    parts = [structs.TopicPartition(topic, part) for topic in topics for part in range(PARTITIONS)]
     dropped = {part: at for part, at in consumer.beginning_offsets(parts).items() if at}
     assert not dropped, f"the mock brokers hold no more than 5 MiB a partition: {dropped}"
     ends = consumer.end_offsets(parts)
     consumer.assign(parts)
     consumer.seek_to_beginning(*parts)
     until = time.monotonic() + PATIENCE_SECONDS
-    while any(consumer.position(part) < ends[part] for part in parts):
+    while any((consumer.position(part) or 0) < ends[part] for part in parts):
         assert time.monotonic() < until, "the cluster does not hand out what it holds"
         for batch in consumer.poll(timeout_ms=200).values():
             yield from batch

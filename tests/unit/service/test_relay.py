@@ -34,13 +34,12 @@ class Broken(MemoryLog):
         super().append(events)
 
 
-class Unmarkable(SqliteLog):
-    """A local log whose disk is full."""
+class Full(SqliteLog):
+    """A local log whose disk is full; nothing can be marked any more."""
 
     def mark(self, reader: str, position: base.Position) -> None:
-        if position != base.START:
-            raise errors.LogFull
-        super().mark(reader, position)
+        del reader, position
+        raise errors.LogFull
 
 
 @pytest.fixture
@@ -199,13 +198,16 @@ class TestMarking:
         assert healed.read(base.START).events == appended
 
     def test_a_log_that_cannot_be_marked_is_sent_on_all_the_same(self, tmp_path: Path) -> None:
-        log = Unmarkable(tmp_path / "full.sqlite")
-        log.append([events.feedback(f"request-{number}") for number in range(6)])
+        before = SqliteLog(tmp_path / "full.sqlite")
+        before.mark("relay", base.START)
+        before.append([events.feedback(f"request-{number}") for number in range(6)])
+        before.close()
+        full = Full(tmp_path / "full.sqlite")
         shared = Broken(nothing)
-        relaying, recorder, _ = made(shared, {"outbox": log})
+        relaying, recorder, _ = made(shared, {"outbox": full})
         relaying.turn()
         relaying.turn()
-        log.close()
+        full.close()
 
         # 4 and 2: the second batch is not the first one again.
         assert [len(call) for call in shared.calls] == [4, 2]
@@ -280,6 +282,22 @@ class TestWaiting:
         assert shown(recorder, "coppice_relay_waiting") == 1
         assert relaying.turn()
         assert shown(recorder, "coppice_relay_waiting") == 0
+
+    def test_a_client_that_cannot_be_made_ends_the_relay(self, outbox: SqliteLog) -> None:
+        def connect() -> base.EventLog:
+            message = "no such mechanism"
+            raise errors.EventLogError(message)
+
+        cluster = Cluster(reachable=lambda: True, connect=connect, deadline_seconds=30.0)
+        relaying = Relay(
+            {"outbox": outbox},
+            cluster,
+            recorder=Recorder("digits"),
+            clock=ManualClock(),
+            stop=lambda: False,
+        )
+        with pytest.raises(errors.RelayStuck, match="no such mechanism; the relay ends"):
+            relaying.turn()
 
     def test_it_asks_after_growing_pauses(self, outbox: SqliteLog) -> None:
         asked: list[float] = []
