@@ -11,46 +11,48 @@ import typer
 from coppice_cli import compose, console, options
 
 
+Source = Annotated[
+    Path, typer.Argument(metavar="INPUT", help="Rows: .parquet, .csv, .npz or .npy.")
+]
+Output = Annotated[Path, typer.Argument(metavar="OUTPUT", help="Answers: .parquet, .csv or .npz.")]
+Wanted = Annotated[str, typer.Option(metavar="VERSION", help="A tag, an alias, or an id's start.")]
+Columns = Annotated[
+    list[str] | None,
+    typer.Option(
+        metavar="INPUT=COLUMN,...",
+        help="The columns of an input that do not go by its name; `age*` takes all that begin so. "
+        "May be repeated.",
+    ),
+]
+Id = Annotated[
+    str | None,
+    typer.Option("--id", metavar="COLUMN", help="Column that is carried through; by default `id`."),
+]
+BatchRows = Annotated[int, typer.Option(min=1, help="Rows that the model answers at a time.")]
+Threads = Annotated[
+    int | None, typer.Option(min=1, help="Threads of the runtime; by default `serve.threads`.")
+]
+OnError = Annotated[
+    Literal["stop", "skip"], typer.Option(help="What to do at a row that does not fit.")
+]
+Log = Annotated[bool, typer.Option("--log", help="Write the answers into the event log, too.")]
+Overwrite = Annotated[
+    bool, typer.Option("--overwrite", help="Replace the output, or another job's parts.")
+]
+
+
 def score(
-    source: Annotated[
-        Path, typer.Argument(metavar="INPUT", help="Rows: .parquet, .csv, .npz or .npy.")
-    ],
-    output: Annotated[
-        Path, typer.Argument(metavar="OUTPUT", help="Answers: .parquet, .csv or .npz.")
-    ],
+    source: Source,
+    output: Output,
     folder: options.Project = options.HERE,
-    version: Annotated[
-        str, typer.Option(metavar="VERSION", help="A tag, an alias, or an id's start.")
-    ] = "champion",
-    columns: Annotated[
-        list[str] | None,
-        typer.Option(
-            metavar="INPUT=COLUMN,...",
-            help="The columns of an input that do not go by its name; `age*` takes all that begin "
-            "so. May be repeated.",
-        ),
-    ] = None,
-    id_name: Annotated[
-        str | None,
-        typer.Option(
-            "--id", metavar="COLUMN", help="Column that is carried through; by default `id`."
-        ),
-    ] = None,
-    batch_rows: Annotated[
-        int, typer.Option(min=1, help="Rows that the model answers at a time.")
-    ] = 256,
-    threads: Annotated[
-        int | None, typer.Option(min=1, help="Threads of the runtime; by default `serve.threads`.")
-    ] = None,
-    on_error: Annotated[
-        Literal["stop", "skip"], typer.Option(help="What to do at a row that does not fit.")
-    ] = "stop",
-    log: Annotated[
-        bool, typer.Option("--log", help="Write the answers into the event log, too.")
-    ] = False,
-    overwrite: Annotated[
-        bool, typer.Option("--overwrite", help="Replace the output, or another job's parts.")
-    ] = False,
+    version: Wanted = "champion",
+    columns: Columns = None,
+    id_name: Id = None,
+    batch_rows: BatchRows = 256,
+    threads: Threads = None,
+    on_error: OnError = "stop",
+    log: Log = False,
+    overwrite: Overwrite = False,
     as_json: options.Json = False,
 ) -> None:
     """Answer every row of a file, in its order, with the runtime that serves.
