@@ -14,11 +14,8 @@ process ends, to be started again with a fresh client.
 from __future__ import annotations
 
 import functools
-import logging
-import os
-import sys
 from collections.abc import Callable, Sequence
-from typing import NamedTuple, NoReturn, Protocol, TypeVar
+from typing import NamedTuple, Protocol, TypeVar
 
 import structlog
 
@@ -178,7 +175,9 @@ class Follower:
         if not there:
             # It is the cluster that is gone: for a client that waits for it no time passes.
             self._progress = plan.Progress(now, now)
-        reason = plan.stuck(self._progress, now, self._cluster.deadline_seconds)
+        # Looks are apart, and each may wait for its answer: a short deadline must not fall between.
+        patience = self._cluster.deadline_seconds + 2 * LOOK_SECONDS
+        reason = plan.stuck(self._progress, now, patience)
         if reason:
             message = f"{reason}; the follower ends, to be started again with a fresh client"
             raise errors.FollowerStuck(message)
@@ -227,14 +226,6 @@ def main(log: SqliteLog, cluster: Cluster, *, recorder: Recorder, port: int) -> 
         follower.run(stop)
     except errors.FollowerStuck as problem:
         _log.error("follower_stuck", error=str(problem))
-        _end(problem.exit_code)
+        signals.end_at_once(problem.exit_code)
     finally:
         log.close()
-
-
-def _end(exit_code: int) -> NoReturn:
-    """End at once: closing a client that is stuck may take for ever."""
-    logging.shutdown()
-    sys.stdout.flush()
-    sys.stderr.flush()
-    os._exit(exit_code)

@@ -9,6 +9,10 @@ import contextlib
 import functools
 import gc
 import itertools
+import os
+import signal
+import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -143,3 +147,125 @@ def test_what_is_no_event_is_put_aside_and_the_rest_goes_on(
     reasons = [dict(record.headers)["coppice_reason"].decode() for record in dead]
     assert any("does not decode" in reason for reason in reasons)
     assert any("ce_id is missing" in reason for reason in reasons)
+
+
+TOML = """
+[project]
+name = "digits"
+[events]
+backend = "kafka"
+[kafka]
+servers = "{servers}"
+prefix = "{prefix}"
+deadline_seconds = 20
+"""
+
+
+@pytest.fixture
+def folder(tmp_path: Path, options: Options) -> Path:
+    text = TOML.format(servers=",".join(options.servers), prefix=options.prefix)
+    (tmp_path / "coppice.toml").write_text(text, encoding="utf-8")
+    return tmp_path
+
+
+@contextlib.contextmanager
+def process(folder: Path) -> Iterator[subprocess.Popen[bytes]]:
+    """Run `coppice follow` as the supervisor does; killed in the end."""
+    argv = [sys.executable, "-P", "-m", "coppice_cli", "follow", "--project", str(folder)]
+    started = subprocess.Popen(argv, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    try:
+        yield started
+    finally:
+        started.kill()
+        started.wait()
+
+
+def wait_for(log: SqliteLog, count: int, seconds: float = 120.0) -> int:
+    """Wait until a log has so many events, and return how many it has."""
+    until = time.monotonic() + seconds
+    while int(log.end() or 0) < count and time.monotonic() < until:
+        time.sleep(0.02)
+    return int(log.end() or 0)
+
+
+def kill_after(log: SqliteLog, folder: Path, count: int) -> int:
+    """Kill a follower in the middle of its work, and return how many events it left."""
+    with process(folder):
+        return wait_for(log, count)
+
+
+def test_a_follower_that_is_killed_at_any_moment_loses_and_doubles_nothing(
+    kafka_log: KafkaLog, options: Options, folder: Path
+) -> None:
+    # Events of one request in each of three kinds, and one in a hundred that is none.
+    sent = [
+        kind(f"request-{number % 97}")
+        for number in range(1000)
+        for kind in (events.prediction, events.feedback)
+    ]
+    broken = [events.padded(events.command(), 3 + number) for number in range(20)]
+    for start in range(0, len(sent), 200):
+        kafka_log.append(sent[start : start + 200] + broken[start // 100 : start // 100 + 2])
+
+    with contextlib.closing(SqliteLog(folder / ".coppice" / "events.sqlite")) as log:
+        # Each goes on where the last was killed; the mock hands out some 70 at a time.
+        reached = [kill_after(log, folder, wanted) for wanted in (1, 300, 700, 1100, 1500)]
+        finished = kill_after(log, folder, len(sent))
+        stored = log.read(base.START, 100_000).events
+        integrity = log.integrity()
+
+    assert sorted(reached) == reached
+    assert finished == len(sent) == len(stored)
+    assert {event.id for event in stored} == {event.id for event in sent}
+    assert [e.id for e in stored if e.subject == "request-7" and "feedback" in e.type] == [
+        e.id for e in sent if e.subject == "request-7" and "feedback" in e.type
+    ]
+    assert integrity == []
+    dead = mock.records_of(options.servers, f"{options.prefix}coppice.command.v1{envelope.DEAD}")
+    assert {record.value for record in dead} == {event.data for event in broken}
+
+
+def test_an_outage_longer_than_the_deadline_costs_no_processor_and_no_event(
+    cluster: mock.Cluster, kafka_log: KafkaLog, folder: Path
+) -> None:
+    text = (folder / "coppice.toml").read_text(encoding="utf-8")
+    (folder / "coppice.toml").write_text(text.replace("= 20", "= 2"), encoding="utf-8")
+    before, behind = events.command(), events.command()
+    kafka_log.append([before])
+
+    with (
+        contextlib.closing(SqliteLog(folder / ".coppice" / "events.sqlite")) as log,
+        process(folder) as running,
+    ):
+        wait_for(log, 1)
+        cluster.stop(1, 2, 3)
+        time.sleep(1.0)  # the client finds out
+        used = cpu_seconds(running.pid)
+        time.sleep(6.0)  # three deadlines
+        used = cpu_seconds(running.pid) - used
+        cluster.start(1, 2, 3)
+        kafka_log.append([behind])
+        wait_for(log, 2)
+
+        assert running.poll() is None
+        assert {event.id for event in log.read(base.START).events} == {before.id, behind.id}
+    # Spinning would be a whole core: 6 s.
+    assert used < 1.5
+
+
+def test_it_ends_in_peace_when_it_is_asked_to(folder: Path, kafka_log: KafkaLog) -> None:
+    kafka_log.append([events.command()])
+    with (
+        contextlib.closing(SqliteLog(folder / ".coppice" / "events.sqlite")) as log,
+        process(folder) as running,
+    ):
+        wait_for(log, 1)
+        running.send_signal(signal.SIGTERM)
+
+        assert running.wait(30.0) == 0
+
+
+def cpu_seconds(pid: int) -> float:
+    """Return the processor time that a process has used."""
+    fields = Path(f"/proc/{pid}/stat").read_text(encoding="ascii").rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")

@@ -187,7 +187,7 @@ def test_brokers_that_take_connections_but_never_answer_end_it(
     brokers.mute = True
 
     with pytest.raises(errors.FollowerStuck, match="none has answered for"):
-        turns(follower, 60)
+        turns(follower, 100)
 
 
 def test_records_that_never_come_end_it(follower: Follower, brokers: Brokers) -> None:
@@ -195,7 +195,22 @@ def test_records_that_never_come_end_it(follower: Follower, brokers: Brokers) ->
     brokers.add(events.command())
 
     with pytest.raises(errors.FollowerStuck, match="there are records to read"):
-        turns(follower, 60)
+        turns(follower, 100)
+
+
+def test_a_deadline_shorter_than_the_pause_between_two_looks_does_not_end_it(
+    brokers: Brokers, log: SqliteLog, clock: ManualClock, recorder: Recorder
+) -> None:
+    cluster = Cluster(brokers.reachable, brokers.connect, 1.0)
+    follower = Follower(log, cluster, recorder=recorder, clock=clock)
+    turns(follower, 20)
+    brokers.mute = True
+    turns(follower, 10)  # one look without an answer
+    brokers.mute = False
+
+    turns(follower, 30)
+
+    assert value(recorder, "coppice_follow_turn_errors_total", error="EventLogError") == 1.0
 
 
 def test_a_quiet_cluster_does_not_end_it(follower: Follower, brokers: Brokers) -> None:
