@@ -137,7 +137,9 @@ def parse(column: Any, wanted: Wanted, name: str) -> Column:
         parsed = whole.cast(kind)
     except pa.ArrowInvalid:
         fits = pa.compute.match_substring_regex(whole, pattern)
-        for row in np.flatnonzero(~fits.fill_null(pa.scalar(value=True)).to_numpy(zero_copy_only=False)):
+        for row in np.flatnonzero(
+            ~fits.fill_null(pa.scalar(value=True)).to_numpy(zero_copy_only=False)
+        ):
             wrong[int(row)] = f"column {name!r} holds {whole[int(row)].as_py()[:40]!r} here"
         trimmed = pa.compute.utf8_trim_whitespace(whole)
         parsed = pa.compute.if_else(fits, trimmed, pa.scalar(None, "string")).cast(kind)

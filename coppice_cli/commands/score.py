@@ -10,7 +10,6 @@ import typer
 
 from coppice_cli import compose, console, options
 
-
 Source = Annotated[
     Path, typer.Argument(metavar="INPUT", help="Rows: .parquet, .csv, .npz or .npy.")
 ]
