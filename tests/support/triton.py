@@ -22,7 +22,7 @@ ROWS = np.array([[1.0] * 4, [-1.0] * 4], dtype=np.float32)
 
 def over_http(place: str) -> dict[str, Any]:
     """Ask in each of the HTTP client's ways and return what came back."""
-    client = http.InferenceServerClient(place, concurrency=2)
+    client: Any = http.InferenceServerClient(place, concurrency=2)
     model = client.get_model_metadata("tiny")
     made = [tensor(http, one["name"], one["datatype"]) for one in model["inputs"]]
     as_json = [
@@ -57,7 +57,7 @@ def over_http(place: str) -> dict[str, Any]:
 
 def over_grpc(place: str) -> dict[str, Any]:
     """Ask in each of the gRPC client's ways and return what came back."""
-    client = grpc.InferenceServerClient(place)
+    client: Any = grpc.InferenceServerClient(place)
     model = client.get_model_metadata("tiny", as_json=True)
     made = [tensor(grpc, one["name"], one["datatype"]) for one in model["inputs"]]
     found = {
