@@ -5,10 +5,10 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from monitoring.dashboards import joining, overview, quality, rollout, serving
+from monitoring.dashboards import joining, overview, quality, rollout, serving, sharing
 from monitoring.dashboards.panels import Json, render
 
-BOARDS = (overview.BOARD, rollout.BOARD, quality.BOARD, serving.BOARD, joining.BOARD)
+BOARDS = (overview.BOARD, rollout.BOARD, quality.BOARD, serving.BOARD, joining.BOARD, sharing.BOARD)
 
 
 def files() -> dict[str, Json]:

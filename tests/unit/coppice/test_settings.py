@@ -178,6 +178,10 @@ def test_every_default_is_a_promise() -> None:
             "slice_limit": 20,
             "reports_kept": 20,
             "report_days": 30.0,
+            "group": "",
+            "group_folder": None,
+            "group_grace_seconds": 2.0,
+            "group_patience_seconds": 60.0,
         },
         "retrain": {
             "enabled": True,
