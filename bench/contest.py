@@ -192,12 +192,12 @@ class Running:
 
     def memory(self) -> float:
         """Return the resident memory of all its processes, MB."""
-        return sum(process.memory_info().rss for process in self._family()) / 1e6
+        return float(sum(process.memory_info().rss for process in self._family()) / 1e6)
 
     def processor(self) -> float:
         """Return the processor time that all its processes took so far, seconds."""
         times = [process.cpu_times() for process in self._family()]
-        return sum(time.user + time.system for time in times)
+        return float(sum(time.user + time.system for time in times))
 
     @contextlib.contextmanager
     def awake(self) -> Iterator[None]:
