@@ -93,7 +93,8 @@ def part(found: Mapping[str, batch_rows.Array], form: str) -> bytes:
             return columnar.csv_bytes(found, header=False)
         case _:
             out = io.BytesIO()
-            np.savez(out, **{name: _unpickled(array) for name, array in found.items()})
+            named: dict[str, Any] = {name: _unpickled(array) for name, array in found.items()}
+            np.savez(out, **named)
             return out.getvalue()
 
 
