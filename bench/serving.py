@@ -50,7 +50,8 @@ bare bound is an ASGI application under the same uvicorn, httptools and uvloop t
 checks nothing, runs the same graph and sends the scores. FastAPI does inference in an `async def`
 with orjson. BentoML's typed API, LitServe and MLServer run as their documentation shows, without
 access logs, in one process that answers. Paced clients pause 0 to 12 ms between requests, so that
-the server is not saturated: there canary and mirroring at a rate of 1 are compared with neither. The runtime's own throughput is that of its best batch size, on the same core."""
+the server is not saturated: there canary and mirroring at a rate of 1 are compared with neither.
+The runtime's own throughput is that of its best batch size, on the same core."""
 
 
 class Cell(NamedTuple):
