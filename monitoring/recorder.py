@@ -301,8 +301,7 @@ class Recorder:
     def _raise_to(self, counter: prometheus_client.Counter, kind: str, count: int) -> None:
         """Let a counter grow to a count; one that was handed to another member stays."""
         more = count - self._counted.get((counter, kind), 0)
-        if more > 0:
-            counter.labels(self._model, kind).inc(more)
+        counter.labels(self._model, kind).inc(max(more, 0))
         self._counted[counter, kind] = count
 
     def _put(self, gauge: prometheus_client.Gauge, values: Mapping[tuple[str, ...], float]) -> None:

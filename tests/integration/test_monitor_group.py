@@ -5,17 +5,17 @@ from __future__ import annotations
 import msgspec
 import pytest
 
-from coppice import testing
+from coppice import records, testing
 from monitoring import group, join
 from monitoring.recorder import Recorder
 from tests.support import group as clusters
-from tests.support import worlds
+from tests.support import group_member, worlds
 
 SECTIONS = {
     "evidence": {"promote_margin": 0.05},
     "decay": {"false_alarm_labels": 1000, "window": 300},
     "drift": {"window": 100, "calibration_windows": 50, "label_window": 100},
-    "monitor": {"group": "monitors", "group_grace_seconds": 2.0},
+    "monitor": {"group": "monitors", "group_grace_seconds": 2.0, "group_patience_seconds": 30.0},
 }
 HARMLESS, HARMFUL = (1.0, 1.0, 1.0, 1.02), (1.0, 1.0, 0.0, 0.0)
 STEP = 0.01
@@ -37,7 +37,7 @@ class Group:
         self.world = world
         self.cluster = clusters.Cluster(partitions)
         self.events = timed(world.log.read("", 1_000_000).events)
-        self.clock = testing.ManualClock(now=self.events[-1].time + 1.0)
+        self.clock = testing.ManualClock(now=self.events[0].time)
         self.log = testing.MemoryLog()
         self.log.append(self.events)
         self.monitors: list[group.GroupMonitor] = []
@@ -66,7 +66,7 @@ class Group:
         self.cluster.kill(self.cluster.members[number])
 
     def settle(self) -> None:
-        self.turn(40)
+        self.turn(60)
 
     def judge(self):
         return next(m._aggregator for m in self.monitors if m._aggregator is not None)
@@ -78,18 +78,28 @@ class Group:
         return bare(self.judge().state)
 
 
+def rounded(value):
+    """Numbers to nine places: sums are taken in steps that depend on when it was judged."""
+    match value:
+        case float():
+            return round(value, 9)
+        case dict():
+            return {key: rounded(each) for key, each in value.items()}
+        case list() | tuple():
+            return [rounded(each) for each in value]
+        case _:
+            return value
+
+
 def said(status):
     """What a verdict is: its kind, its cause, what was counted, and the evidence."""
-    return [
-        (verdict.kind, verdict.cause, verdict.counts, verdict.evidence, verdict.reason)
-        for verdict in (status.champion_verdict, status.candidate_verdict)
-        if verdict is not None
-    ]
+    return rounded(group_member.said(status))
 
 
 def bare(state):
     """A state without what was counted or waits elsewhere, or was said at another time."""
-    return msgspec.structs.replace(state, requests=join.Join(1), events={}, announced={})
+    known = msgspec.structs.replace(state, requests=join.Join(1), events={}, announced={})
+    return rounded(msgspec.to_builtins(known))
 
 
 @pytest.fixture
@@ -131,3 +141,97 @@ def test_however_many_monitors_share_the_work_they_find_what_a_single_one_finds(
     verdicts, state = single(tried)
     assert together.found() == verdicts
     assert together.state() == state
+
+
+@pytest.fixture
+def together(world, champion):
+    """Three monitors that have told and folded the first half of a trial's events."""
+    candidate = world.version(*HARMFUL)
+    world.rollout(champion, candidate=candidate)
+    world.serve(300, champion, mirrors=[(candidate, "candidate")], slices={"pen": "ink"})
+    made = Group(world)
+    made.start(3, seed=3)
+    return made
+
+
+def halves(together):
+    """Let the members read the first half, and write the second where they have not looked yet."""
+    together.cluster.write(together.events[:500])
+    together.turn(20)
+    together.cluster.write(together.events[500:])
+    together.turn(1)
+
+
+def nothing_is_late(together):
+    return together.judge().ordering.late == 0
+
+
+@pytest.mark.parametrize("victim", [0, 1], ids=["the one that judges", "another"])
+def test_when_a_member_is_killed_the_others_take_over_and_find_the_same(together, victim):
+    halves(together)
+    together.kill(victim)
+    together.settle()
+    verdicts, state = single(together.world)
+    assert (together.found(), together.state()) == (verdicts, state)
+    assert nothing_is_late(together)
+
+
+def test_without_what_the_dead_member_saved_its_partitions_are_read_again(together, tmp_path):
+    halves(together)
+    (saved,) = tmp_path.rglob("partition-5.msgpack")
+    saved.unlink()
+    together.kill(2)
+    together.settle()
+    assert together.found() == single(together.world)[0]
+    assert together.judge().ordering.duplicates > 0
+
+
+def test_without_the_saved_state_the_next_one_folds_every_fact_again(together, tmp_path):
+    halves(together)
+    together.judge().save()
+    (saved,) = tmp_path.rglob("group/state.msgpack")
+    saved.unlink()
+    together.kill(0)
+    together.settle()
+    assert together.found() == single(together.world)[0]
+
+
+def test_members_that_join_late_change_nothing(together):
+    together.monitors = together.monitors[:1]
+    together.cluster.members = together.cluster.members[:1]
+    together.cluster.share()
+    halves(together)
+    together.start(2, seed=9)
+    together.settle()
+    verdicts, state = single(together.world)
+    assert (together.found(), together.state()) == (verdicts, state)
+
+
+def test_who_takes_over_says_nothing_before_it_has_folded_what_was_told(together):
+    halves(together)
+    said_before = len(together.log.newest(100, records.Verdict))
+    together.kill(0)
+    together.turn(1)
+    assert together.judge().folded == 0
+    assert len(together.log.newest(100, records.Verdict)) == said_before
+
+
+def test_a_partition_that_nobody_has_is_not_waited_for_for_ever(together):
+    together.cluster.write(together.events)
+    del together.cluster.members[2], together.monitors[2]
+    together.turn(20)
+    assert together.judge().folded == 0
+    together.clock.advance(SECTIONS["monitor"]["group_patience_seconds"])
+    together.turn(20)
+    assert together.judge().folded > 0
+
+
+def test_what_comes_too_late_is_folded_all_the_same(together):
+    together.cluster.write(together.events[:-80] + together.events[-40:])
+    together.turn(60)
+    labelled = together.judge().state.reign.labelled
+    together.cluster.write(together.events[-80:-40])
+    together.settle()
+    # The last 80 events are labels of requests of one row, and the first half of them came late.
+    assert together.judge().state.reign.labelled == labelled + 40
+    assert together.judge().ordering.late == 40

@@ -214,3 +214,26 @@ def test_what_the_windows_no_longer_show_is_removed(metrics):
     assert value(metrics, "coppice_drift_kind_ratio", kind="labels") is None
     assert value(metrics, "coppice_drift_unseen_rows", feature="input.x", kind="outside") is None
     assert value(metrics, "coppice_drift_new_slices") == 0.0
+
+
+def test_a_members_part_of_a_group_is_shown(metrics):
+    metrics.shared(3, 10)
+    metrics.shared(2, 15)
+    assert value(metrics, "coppice_monitor_partitions") == 2.0
+    assert value(metrics, "coppice_monitor_facts_total", what="sent") == 15.0
+
+
+def test_what_came_to_the_member_that_judges_is_shown(metrics):
+    metrics.gathered(7, 1, 2, 3.5)
+    assert value(metrics, "coppice_monitor_facts_total", what="folded") == 7.0
+    assert value(metrics, "coppice_monitor_facts_total", what="late") == 1.0
+    assert value(metrics, "coppice_monitor_facts_total", what="repeated") == 2.0
+    assert value(metrics, "coppice_monitor_watermark_lag_seconds") == 3.5
+
+
+def test_what_was_handed_to_another_member_is_not_taken_off_a_counter(metrics):
+    metrics.gathered(7, 0, 0, 0.0)
+    metrics.gathered(2, 0, 0, 0.0)
+    metrics.gathered(4, 0, 0, 0.0)
+    # A judge begins at nought each time: 7, then 2 of a new one, of which only what grows counts.
+    assert value(metrics, "coppice_monitor_facts_total", what="folded") == 9.0
