@@ -52,6 +52,6 @@ def test_exit_codes_are_those_of_the_errors(page: str) -> None:
         "| 6 | `PruningError` |",
         "| 7 | `RolloutError` |",
         "| 8 | `EnvironmentProblem` |",
-        "| 9 | `RelayStuck`, `FollowerStuck` |",
+        "| 9 | `RelayStuck`, `FollowerStuck`, `MemberStuck` |",
         "| 130 | interrupted |",
     ]
