@@ -9,10 +9,12 @@ it concluded something, what it found is in FOLDER/NAME.json, and beside it what
 from __future__ import annotations
 
 import sys
+import time
 from pathlib import Path
 
 import msgspec
 import structlog
+from kafka.coordinator.assignors.range import RangePartitionAssignor
 
 from coppice import clock, files, signals, testing
 from coppice.eventlog.kafka import Options
@@ -22,6 +24,7 @@ from monitoring import feed, group, status
 from monitoring.recorder import Recorder
 
 MODEL = "tiny"
+LEAD_SECONDS = 0.5
 
 
 class Found(msgspec.Struct):
@@ -55,7 +58,23 @@ def look(monitor: group.GroupMonitor) -> Found:
     return found
 
 
+def let_the_others_ask_first() -> None:
+    """Keep the group's leader from giving out shares at once.
+
+    The mock brokers refuse a member that asks for its share after the leader gave it out, and all
+    join anew, for as long as it takes; real ones answer it.
+    """
+    assign = RangePartitionAssignor.assign.__func__
+
+    def slowly(cls: type, cluster: object, members: object) -> object:
+        time.sleep(LEAD_SECONDS)
+        return assign(cls, cluster, members)
+
+    RangePartitionAssignor.assign = classmethod(slowly)
+
+
 def main(folder: Path, servers: str, prefix: str, name: str, sections: str) -> None:
+    let_the_others_ask_first()
     structlog.configure(logger_factory=structlog.PrintLoggerFactory(sys.stderr))
     stop = signals.stop_requested()
     tree = Settings(
