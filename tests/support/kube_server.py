@@ -15,6 +15,7 @@ from urllib.parse import parse_qsl, urlsplit
 
 import yaml
 
+from deploy.backends.kube.client import Resource
 from tests.support import kube_store
 from tests.support.kube_store import KINDS, Key, Refused, Role, Store
 
@@ -353,6 +354,15 @@ def discovery(cluster: Cluster, path: str) -> dict[str, Any] | None:
         case "/apis":
             groups = [_group(version) for version in versions if "/" in version]
             return {"kind": "APIGroupList", "apiVersion": "v1", "groups": groups}
+        case "/openapi/v3":
+            roots = {version: Resource(version, "").root for version in versions}
+            pages = {
+                root[1:]: {"serverRelativeURL": f"/openapi/v3{root}?hash={version}"}
+                for version, root in roots.items()
+            }
+            return {"paths": pages}
+    if path.startswith("/openapi/v3/"):
+        return _openapi(re.sub(r"^/openapi/v3/apis?/", "", path.rstrip("/")))
     version = re.sub(r"^/apis?/", "", path.rstrip("/"))
     if version not in versions:
         return None
@@ -367,6 +377,28 @@ def discovery(cluster: Cluster, path: str) -> dict[str, Any] | None:
         "groupVersion": version,
         "resources": resources,
     }
+
+
+def _openapi(version: str) -> dict[str, Any]:
+    """Say that patches of a group's kinds can be validated: what Helm asks before it applies."""
+    group, _, number = version.rpartition("/")
+    validated = [{"name": "fieldValidation", "in": "query", "schema": {"type": "string"}}]
+    paths = {
+        Resource(version, plural).path("{namespace}", "{name}"): {
+            "patch": {
+                "parameters": validated,
+                "x-kubernetes-action": "patch",
+                "x-kubernetes-group-version-kind": {
+                    "group": group,
+                    "version": number,
+                    "kind": kind,
+                },
+            }
+        }
+        for (known, plural), kind in KINDS.items()
+        if known == version
+    }
+    return {"openapi": "3.0.0", "info": {"title": "test", "version": "1"}, "paths": paths}
 
 
 def _group(version: str) -> dict[str, Any]:
