@@ -19,7 +19,7 @@ from typing import NamedTuple, NoReturn, Protocol
 import structlog
 
 from coppice import clock as clocks
-from coppice import errors, eventlog, registry, signals, telemetry
+from coppice import errors, eventlog, pages, registry, signals, telemetry
 from coppice import settings as settings_tree
 from coppice.eventlog import base as eventlog_base
 from coppice.eventlog import envelope, retention
@@ -198,11 +198,11 @@ def main(settings: settings_tree.Settings, cluster: Cluster) -> None:
     try:
         # A single monitor's mark would keep every event from then on; none reads this log whole.
         log.forget("monitor")
-        model = settings.project.name
+        model, door = settings.project.name, settings.monitor
         versions = registry.open_registry(settings)
         monitor = GroupMonitor(source, log, versions, settings, clock, Recorder(model))
         with (
-            http.served(http.app(monitor, model, clock), settings.monitor),
+            pages.served(http.app(monitor, model, clock), door.host, door.port, table="monitor"),
             retention.running(log, settings),
         ):
             monitor.run(stop)

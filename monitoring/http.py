@@ -16,24 +16,17 @@ The pages only read the last turn's `Status`, which is replaced as a whole, so t
 
 from __future__ import annotations
 
-import asyncio
-import contextlib
-import socket
-import threading
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Protocol
 
 import msgspec
-import uvicorn
 from starlette import applications, requests, responses, routing
 
-from coppice import clock, errors, records, settings
+from coppice import clock, pages, records
 from monitoring import status, wanted
 
 NEWEST = "newest"
 DEFAULT_LIMIT = 100
-START_SECONDS = 10.0
 
 
 class Source(Protocol):
@@ -92,29 +85,31 @@ def app(source: Source, model: str, time: clock.Clock) -> applications.Starlette
 
     async def health(_: requests.Request) -> responses.Response:
         seen = source.status()
-        return _json({"alive": True, "last_turn": seen.at if seen is not None else None})
+        return pages.as_json({"alive": True, "last_turn": seen.at if seen is not None else None})
 
     async def metrics(_: requests.Request) -> responses.Response:
         return responses.Response(source.metrics(), media_type="text/plain; version=0.0.4")
 
     async def verdict(request: requests.Request) -> responses.Response:
         asked = request.query_params.get("model", model)
-        return _json(candidate_verdict(source.status() if asked == model else None, asked, model))
+        return pages.as_json(
+            candidate_verdict(source.status() if asked == model else None, asked, model)
+        )
 
     async def state(request: requests.Request) -> responses.Response:
         asked = request.query_params.get("model", model)
         seen = source.status() if asked == model else None
-        return _json({"model": asked, "watched": asked == model, "state": seen})
+        return pages.as_json({"model": asked, "watched": asked == model, "state": seen})
 
     async def labels_wanted(request: requests.Request) -> responses.Response:
         asked = request.query_params.get("model", model)
         try:
             limit = int(request.query_params.get("limit", DEFAULT_LIMIT))
         except ValueError:
-            return _json({"error": "`limit` is a whole number, at least 0"}, 400)
+            return pages.as_json({"error": "`limit` is a whole number, at least 0"}, 400)
         seen = source.status() if asked == model else None
         rows = wanted_rows(seen, max(limit, 0), time.now())
-        return _json({"model": asked, "wanted": rows})
+        return pages.as_json({"model": asked, "wanted": rows})
 
     async def report(request: requests.Request) -> responses.Response:
         name = request.path_params["name"]
@@ -123,7 +118,7 @@ def app(source: Source, model: str, time: clock.Clock) -> applications.Starlette
             name = seen.reports[0]
         found = source.report(name)
         if found is None:
-            return _json({"error": "there is no such report; `/v1/state` names them"}, 404)
+            return pages.as_json({"error": "there is no such report; `/v1/state` names them"}, 404)
         return responses.FileResponse(found, media_type="text/html")
 
     return applications.Starlette(
@@ -185,54 +180,3 @@ def wanted_rows(seen: status.Status | None, limit: int, now: float) -> list[Want
         )
         for label in queue[:limit]
     ]
-
-
-@contextlib.contextmanager
-def served(pages: applications.Starlette, chosen: settings.MonitorSettings) -> Iterator[int]:
-    """Serve the pages from a thread while the block runs; yields the port.
-
-    Raises
-    ------
-    EnvironmentProblem
-        The port is taken or the address is not this machine's.
-    """
-    listener = _listen(chosen.host, chosen.port)
-    config = uvicorn.Config(pages, log_level="warning", access_log=False, lifespan="off")
-    server = uvicorn.Server(config)
-    thread = threading.Thread(
-        target=_serve, args=(server, listener), name="monitor-http", daemon=True
-    )
-    thread.start()
-    try:
-        yield listener.getsockname()[1]
-    finally:
-        server.should_exit = True
-        thread.join(START_SECONDS)
-        listener.close()
-
-
-def _serve(server: uvicorn.Server, listener: socket.socket) -> None:
-    asyncio.run(server.serve(sockets=[listener]))
-
-
-def _listen(host: str, port: int) -> socket.socket:
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    listener = socket.socket(family, socket.SOCK_STREAM)
-    try:
-        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        listener.bind((host, port))
-        listener.listen()
-    except OSError as cause:
-        listener.close()
-        message = (
-            f"the monitor cannot listen on {host}:{port} ({cause.strerror}); "
-            "stop what uses it, or set `monitor.host` and `monitor.port`"
-        )
-        raise errors.EnvironmentProblem(message) from cause
-    return listener
-
-
-def _json(value: object, status_code: int = 200) -> responses.Response:
-    return responses.Response(
-        msgspec.json.encode(value), status_code, media_type="application/json"
-    )

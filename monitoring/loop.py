@@ -18,7 +18,7 @@ from pathlib import Path
 import structlog
 
 from coppice import clock as clocks
-from coppice import eventlog, records, registry, signals, telemetry
+from coppice import eventlog, pages, records, registry, signals, telemetry
 from coppice import settings as settings_tree
 from coppice.eventlog import base as eventlog_base
 from coppice.eventlog import retention
@@ -188,10 +188,10 @@ def main(settings: settings_tree.Settings) -> None:
     log = eventlog.open_log(settings)
     try:
         clock = clocks.SystemClock()
-        model = settings.project.name
+        model, door = settings.project.name, settings.monitor
         monitor = Monitor(log, registry.open_registry(settings), settings, clock, Recorder(model))
         with (
-            http.served(http.app(monitor, model, clock), settings.monitor),
+            pages.served(http.app(monitor, model, clock), door.host, door.port, table="monitor"),
             retention.running(log, settings),
         ):
             monitor.run(stop)

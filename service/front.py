@@ -12,8 +12,8 @@ from urllib import parse
 
 import structlog
 
-from coppice import errors
-from service import admission, compose, engine, http, protocol, recorder, replies, verdicts
+from coppice import errors, verdicts
+from service import admission, compose, engine, http, protocol, recorder, replies
 
 _LOG = structlog.get_logger()
 

@@ -1,13 +1,11 @@
 from __future__ import annotations
 
-import socket
-
 import httpx
 import msgspec
 import pytest
 
-from coppice import errors, records, testing
-from coppice.settings import MonitorSettings
+from coppice import records, testing
+from coppice.pages import served
 from monitoring import http, status, wanted
 
 
@@ -76,21 +74,10 @@ def shown():
 
 
 @pytest.fixture
-def pages(shown):
-    return http.app(shown, "tiny", testing.ManualClock(now=100.0))
-
-
-@pytest.fixture
-def port():
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
-
-
-@pytest.fixture
-def client(pages, port):
+def client(shown):
+    pages = http.app(shown, "tiny", testing.ManualClock(now=100.0))
     with (
-        http.served(pages, MonitorSettings(port=port)),
+        served(pages, "127.0.0.1", 0, table="monitor") as port,
         httpx.Client(base_url=f"http://127.0.0.1:{port}", trust_env=False) as found,
     ):
         yield found
@@ -196,34 +183,6 @@ def test_metrics_are_plain_text(client):
     answer = client.get("/metrics")
     assert answer.text == "coppice_up 1.0\n"
     assert answer.headers["content-type"].startswith("text/plain; version=0.0.4")
-
-
-def test_the_pages_are_served_while_the_block_runs(pages, port):
-    with http.served(pages, MonitorSettings(port=port)) as listening:
-        assert listening == port
-        answer = httpx.get(f"http://127.0.0.1:{port}/health", trust_env=False)
-        assert answer.json()["alive"]
-    with pytest.raises(httpx.ConnectError):
-        httpx.get(f"http://127.0.0.1:{port}/health", trust_env=False)
-
-
-def test_a_port_that_is_taken_is_reported_with_the_setting_to_change(pages, port):
-    chosen = MonitorSettings(port=port)
-    with (
-        http.served(pages, chosen),
-        pytest.raises(errors.EnvironmentProblem, match=r"monitor\.port"),
-        http.served(pages, chosen),
-    ):
-        pass
-
-
-def test_an_address_of_another_machine_is_reported(pages, port):
-    chosen = MonitorSettings(host="203.0.113.1", port=port)
-    with (
-        pytest.raises(errors.EnvironmentProblem, match=r"203\.0\.113\.1"),
-        http.served(pages, chosen),
-    ):
-        pass
 
 
 def test_the_alarm_points_at_the_report_that_was_written_last(shown, client, tmp_path):

@@ -13,10 +13,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from coppice import errors, records, settings
+from coppice import errors, records, settings, verdicts
 from coppice.eventlog import base
 from coppice.eventlog.sqlite import SqliteLog
-from service import admission, verdicts
+from service import admission
 from tests.support import events, serving
 
 QUERY = admission.Query("r1", "r1", {}, {"x": np.ones((1, 4), dtype=np.float32)})

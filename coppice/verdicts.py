@@ -1,7 +1,7 @@
 """What the monitor says about the candidate: promote, rollback or undecided.
 
-The monitor judges and writes events; this only reads the latest ones out of the log. No candidate,
-no event, or a log that cannot be read is *undecided*, never a pass.
+The monitor judges and writes events; server and controller only read the latest ones out of the
+log. No candidate, no event, or a log that cannot be read is *undecided*, never a pass.
 """
 
 from __future__ import annotations

@@ -6,9 +6,8 @@ from typing import Any
 
 import pytest
 
-from coppice import records
+from coppice import records, verdicts
 from coppice.testing import MemoryLog
-from service import verdicts
 
 
 def verdict(kind: str, **fields: Any) -> records.Verdict:
