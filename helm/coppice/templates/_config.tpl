@@ -1,0 +1,70 @@
+{{/* A table of tables as TOML. A JSON scalar or list is a TOML one, and keeps whole numbers whole. */}}
+{{- define "coppice.toml" -}}
+{{- range $table, $fields := . }}
+[{{ $table }}]
+{{- range $name, $value := $fields }}
+{{- if kindIs "map" $value }}
+{{ $name }} = { {{- range $i, $key := keys $value | sortAlpha }}{{ if $i }}, {{ end }}{{ $key | toJson }} = {{ index $value $key | toJson }}{{ end -}} }
+{{- else if not (kindIs "invalid" $value) }}
+{{ $name }} = {{ toJson $value }}
+{{- end }}
+{{- end }}
+{{ end }}
+{{- end -}}
+
+{{/* What the chart decides itself, whatever values.config says; as YAML. */}}
+{{- define "coppice.config.own" -}}
+{{- $backend := .Values.rollout.backend -}}
+store:
+  home: /var/lib/coppice
+serve:
+  host: 0.0.0.0
+  port: 3000
+events:
+  backend: kafka
+monitor:
+  host: 0.0.0.0
+  port: 3001
+{{- if .Values.secrets.kafkaTls.existingSecret }}
+kafka:
+  tls: true
+  tls_ca_file: kafka/ca.crt
+  {{- if .Values.secrets.kafkaTls.certKey }}
+  tls_cert_file: kafka/tls.crt
+  tls_key_file: kafka/tls.key
+  {{- end }}
+{{- end }}
+{{- if ne $backend "none" }}
+rollout:
+  backend: {{ $backend }}
+cluster:
+  namespace: {{ .Release.Namespace }}
+  workload: {{ include "coppice.cluster.workload" . }}
+  template: {{ include "coppice.cluster.template" . | quote }}
+  lease: {{ include "coppice.lease.name" . }}
+{{- end }}
+{{- end -}}
+
+{{/* What the chart suggests, where values.config says nothing else. */}}
+{{- define "coppice.config.suggested" -}}
+monitor:
+  group: {{ gt (int .Values.control.replicas) 1 | ternary (include "coppice.fullname" .) "" | quote }}
+{{- end -}}
+
+{{- define "coppice.config" -}}
+{{- $own := include "coppice.config.own" . | fromYaml -}}
+{{- $suggested := include "coppice.config.suggested" . | fromYaml -}}
+{{- include "coppice.toml" (mergeOverwrite $suggested (deepCopy .Values.config) $own) | trim -}}
+{{- end -}}
+
+{{/* The object that the rollout tool looks at. */}}
+{{- define "coppice.cluster.workload" -}}
+{{- ternary (include "coppice.route.name" .) (include "coppice.server.name" .) (eq .Values.rollout.backend "gateway") -}}
+{{- end -}}
+
+{{/* The Deployment that holds the pod template, where that is another object. */}}
+{{- define "coppice.cluster.template" -}}
+{{- if or (eq .Values.server.kind "WorkloadRef") (eq .Values.rollout.backend "flagger") -}}
+{{- include "coppice.server.name" . -}}
+{{- end -}}
+{{- end -}}

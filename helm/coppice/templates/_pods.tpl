@@ -1,0 +1,155 @@
+{{/* Parts that all pods share ---------------------------------------------- */}}
+
+{{/* (list $ pod-values component): where a pod may run, and as whom. */}}
+{{- define "coppice.pod" -}}
+{{- $root := index . 0 -}}
+{{- $pod := index . 1 -}}
+automountServiceAccountToken: false
+enableServiceLinks: false
+securityContext:
+  {{- toYaml $root.Values.podSecurityContext | nindent 2 }}
+{{- with $root.Values.imagePullSecrets }}
+imagePullSecrets:
+  {{- toYaml . | nindent 2 }}
+{{- end }}
+{{- with $pod.priorityClassName }}
+priorityClassName: {{ . }}
+{{- end }}
+{{- with $pod.nodeSelector }}
+nodeSelector:
+  {{- toYaml . | nindent 2 }}
+{{- end }}
+{{- with $pod.affinity }}
+affinity:
+  {{- toYaml . | nindent 2 }}
+{{- end }}
+{{- with $pod.tolerations }}
+tolerations:
+  {{- toYaml . | nindent 2 }}
+{{- end }}
+{{- with $pod.topologySpread }}
+topologySpreadConstraints:
+  {{- range . }}
+  - topologyKey: {{ .topologyKey }}
+    maxSkew: {{ .maxSkew }}
+    whenUnsatisfiable: {{ .whenUnsatisfiable }}
+    labelSelector:
+      matchLabels:
+        {{- include "coppice.selector" (list $root (index $ 2)) | nindent 8 }}
+  {{- end }}
+{{- end }}
+{{- end -}}
+
+{{/* (list $ pod-values component): metadata of a pod template. No key of coppice.dev is ever among
+the annotations: the controller writes them, and an upgrade must not take them back. */}}
+{{- define "coppice.pod.metadata" -}}
+{{- $root := index . 0 -}}
+{{- $pod := index . 1 -}}
+labels:
+  {{- include "coppice.selector" (list $root (index . 2)) | nindent 2 }}
+  {{- with merge (dict) $pod.podLabels $root.Values.commonLabels }}
+  {{- toYaml . | nindent 2 }}
+  {{- end }}
+annotations:
+  checksum/config: {{ include "coppice.config.data" $root | sha256sum }}
+  {{- with $pod.podAnnotations }}
+  {{- toYaml . | nindent 2 }}
+  {{- end }}
+{{- end -}}
+
+{{/* (list $ image-name): image, policy and security context of a container. */}}
+{{- define "coppice.container" -}}
+{{- $root := index . 0 -}}
+image: {{ include "coppice.image" . }}
+imagePullPolicy: {{ (index $root.Values.images (index . 1)).pullPolicy }}
+securityContext:
+  allowPrivilegeEscalation: false
+  capabilities:
+    drop: [ALL]
+  privileged: false
+  readOnlyRootFilesystem: true
+{{- end -}}
+
+{{/* Environment of every process of ours: secrets come from Secrets only. */}}
+{{- define "coppice.env" -}}
+{{- with .Values.secrets.kafkaPassword }}
+{{- if .existingSecret }}
+- name: COPPICE_KAFKA__SASL_PASSWORD
+  valueFrom:
+    secretKeyRef:
+      name: {{ .existingSecret }}
+      key: {{ .key }}
+{{- end }}
+{{- end }}
+{{- with .Values.secrets.routingKey }}
+{{- if .existingSecret }}
+- name: COPPICE_SERVE__ROUTING_KEY_SECRET
+  valueFrom:
+    secretKeyRef:
+      name: {{ .existingSecret }}
+      key: {{ .key }}
+{{- end }}
+{{- end }}
+{{- end -}}
+
+{{/* Where the registry's credentials come from; only for what reads or writes it. */}}
+{{- define "coppice.env.store" -}}
+{{- if and (eq .Values.store.kind "s3") .Values.store.s3.existingSecret }}
+- name: AWS_ACCESS_KEY_ID
+  valueFrom:
+    secretKeyRef:
+      name: {{ .Values.store.s3.existingSecret }}
+      key: {{ .Values.store.s3.accessKeyKey }}
+- name: AWS_SECRET_ACCESS_KEY
+  valueFrom:
+    secretKeyRef:
+      name: {{ .Values.store.s3.existingSecret }}
+      key: {{ .Values.store.s3.secretKeyKey }}
+{{- end }}
+{{- end -}}
+
+{{/* Mounts and volumes of every pod of ours. */}}
+{{- define "coppice.mounts" -}}
+- name: project
+  mountPath: /etc/coppice
+  readOnly: true
+- name: state
+  mountPath: /var/lib/coppice
+- name: tmp
+  mountPath: /tmp
+{{- end -}}
+
+{{/* (list $ routed): the project's folder, in which pods that serve find what they route by. */}}
+{{- define "coppice.volumes" -}}
+{{- $root := index . 0 -}}
+- name: project
+  projected:
+    sources:
+      - configMap:
+          name: {{ include "coppice.fullname" $root }}
+      {{- with $root.Values.secrets.kafkaTls }}
+      {{- if .existingSecret }}
+      - secret:
+          name: {{ .existingSecret }}
+          items:
+            - key: {{ .caKey }}
+              path: kafka/ca.crt
+            {{- if .certKey }}
+            - key: {{ .certKey }}
+              path: kafka/tls.crt
+            - key: {{ .keyKey }}
+              path: kafka/tls.key
+            {{- end }}
+      {{- end }}
+      {{- end }}
+      {{- if index . 1 }}
+      - downwardAPI:
+          items:
+            - path: routing/routing.json
+              fieldRef:
+                fieldPath: metadata.annotations['coppice.dev/routing']
+      {{- end }}
+- name: tmp
+  emptyDir:
+    sizeLimit: {{ $root.Values.tmpSizeLimit }}
+{{- end -}}
