@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pydantic
 from pydantic import Field
 
@@ -46,6 +48,12 @@ class ServeSettings(Section):
     """Mirrored copies that may wait; further ones are dropped and counted, never the primary."""
     allow_forced_lane: bool = False
     """Whether clients may choose the lane with `x-coppice-lane`."""
+    routing_file: Path | None = None
+    """Where the routing table lies, relative to coppice.toml; by default `routing.json` in the home
+    folder. In a pod, the file of a downward API volume, which is empty until there is a table."""
+    initial: str = Field(default="", pattern=r"^([^:@\s]+[:@][^:@\s]+)?$")
+    """The version that answers as long as there is no routing table: `name:id`, or an alias as in
+    `digits@champion`. By default the registry's champion."""
     routing_key_secret: pydantic.SecretStr = pydantic.SecretStr("coppice")
     """Key of the hash that assigns routing keys to lanes and draws the audit sample. Set your own
     through COPPICE_SERVE__ROUTING_KEY_SECRET where clients are not trusted."""

@@ -124,7 +124,8 @@ class Settings(BaseSettings):
     @property
     def routing_path(self) -> Path:
         """The routing table."""
-        return self.home / "routing.json"
+        chosen = self.serve.routing_file
+        return self.home / "routing.json" if chosen is None else self.root / chosen
 
     @property
     def registry_path(self) -> Path:

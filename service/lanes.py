@@ -1,8 +1,10 @@
 """Versions in memory, and which of them serve: load, warm, check, then flip.
 
-A thread watches the routing table. When it changes, whatever is missing is loaded, warmed and
-checked in the background; then, in one step on the event loop, the new lanes are in force and
-versions that are no longer named are closed behind their last answer. No request is dropped.
+A thread watches the routing table: the state of the file that its name leads to, so that one that
+is replaced and one whose folder a cluster swaps behind a link are seen alike. When it changes,
+whatever is missing is loaded, warmed and checked in the background; then, in one step on the event
+loop, the new lanes are in force and versions that are no longer named are closed behind their last
+answer. No request is dropped.
 
 What cannot be loaded never takes traffic. A broken champion leaves the old lanes in force; a broken
 candidate or parent leaves its own place empty, and the requests drawn for it say so in the log.
@@ -18,7 +20,7 @@ from typing import NamedTuple
 
 import structlog
 
-from coppice import clock, errors, records, routing, settings
+from coppice import artifact, clock, errors, records, routing, settings
 from coppice.registry import base
 from service import recorder, versions
 
@@ -124,6 +126,8 @@ class Switchboard:
         self._clock = time
         self._model = tree.project.name
         self._path = tree.routing_path
+        self._handed = tree.serve.routing_file is not None
+        self._initial = tree.serve.initial.replace("@", ":")
         self._registry = registry
         self._load = load
         self._loop = loop
@@ -196,6 +200,8 @@ class Switchboard:
         ------
         EnvironmentProblem
             The file is not a routing table, or is another model's.
+        UnknownVersion
+            There is no table yet, and no version that the settings begin with.
         ArtifactError
             The champion cannot be loaded; the old lanes stay in force.
         """
@@ -205,23 +211,43 @@ class Switchboard:
         if stamp == self._seen and not (incomplete and now >= self._retry_at):
             return
         self._seen, self._retry_at = stamp, now + RETRY_SECONDS
-        table = routing.load(self._path) or self._implied()
+        table = self._table()
         if table is None:
             self.broken = {self._model: "there is no accepted version yet; run `coppice prune`"}
             return
-        self._check(table)
         if self.lanes is None or table.generation >= self.lanes.table.generation:
             self._take_over(table)
 
-    def _check(self, table: routing.RoutingTable) -> None:
-        if table.model != self._model:
-            message = f"{self._path} routes {table.model!r}, but this server is {self._model!r}'s"
+    def _table(self) -> routing.RoutingTable | None:
+        try:
+            table = self._written() or self._implied()
+            self._check(table)
+        except errors.CoppiceError as cause:
+            if self.lanes is None:
+                self.broken = {self._model: str(cause)}
+            raise
+        return table
+
+    def _written(self) -> routing.RoutingTable | None:
+        # A cluster writes an annotation that is not there yet as an empty file; we never do.
+        if self._handed and self._path.exists() and not self._path.read_bytes().strip():
+            return None
+        return routing.load(self._path)
+
+    def _check(self, table: routing.RoutingTable | None) -> None:
+        if table is not None and table.model != self._model:
+            message = (
+                f"{self._path} or serve.initial routes {table.model!r}, "
+                f"but this server is {self._model!r}'s"
+            )
             raise errors.EnvironmentProblem(message)
 
     def _implied(self) -> routing.RoutingTable | None:
-        """Route by the registry's aliases while no rollout has written a table yet."""
-        aliases = self._registry.aliases(self._model)
-        champion = aliases.get("champion")
+        """Route by the settings, or by the registry's aliases, while there is no table yet."""
+        if self._initial:
+            tag = artifact.tag(self._registry.path(self._initial))
+            return routing.RoutingTable(model=tag.partition(":")[0], champion=tag)
+        champion = self._registry.aliases(self._model).get("champion")
         if champion is None:
             return None
         return routing.RoutingTable(model=self._model, champion=champion)

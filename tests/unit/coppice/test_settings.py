@@ -111,6 +111,8 @@ def test_every_default_is_a_promise() -> None:
             "crash_guard": 5,
             "shadow_queue": 256,
             "allow_forced_lane": False,
+            "routing_file": None,
+            "initial": "",
             "routing_key_secret": pydantic.SecretStr("coppice"),
         },
         "events": {
@@ -250,6 +252,18 @@ class TestPlaces:
 
         assert paths.log_path == Path("/somewhere/.coppice/events.sqlite")
         assert paths.outbox_path == Path("/somewhere/.coppice/outbox.sqlite")
+
+    def test_a_routing_file_lies_beside_the_settings_or_where_it_says(self) -> None:
+        beside = tree(serve={"routing_file": "routing/routing.json"})
+        elsewhere = tree(serve={"routing_file": "/etc/coppice/routing.json"})
+
+        assert beside.routing_path == Path("/somewhere/routing/routing.json")
+        assert elsewhere.routing_path == Path("/etc/coppice/routing.json")
+
+    @pytest.mark.parametrize("initial", ["digits", "digits:", "a:b:c", "a b:c"])
+    def test_an_initial_version_needs_a_name_and_an_id(self, initial: str) -> None:
+        with pytest.raises(errors.SettingsError, match="initial"):
+            tree(serve={"initial": initial})
 
     def test_an_absolute_home_stays_where_it_is(self) -> None:
         assert tree(store={"home": "/elsewhere"}).home == Path("/elsewhere")

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import dataclasses
+import shutil
 from collections.abc import Callable, Coroutine
 from pathlib import Path
 from typing import Any
@@ -13,7 +15,7 @@ from prometheus_client import registry as collectors
 from coppice import artifact, errors, registry, routing
 from coppice.testing import ManualClock
 from service import batcher, lanes, recorder, versions
-from tests.support import serving
+from tests.support import artifacts, downward, serving
 
 Steps = Callable[[lanes.Switchboard], Coroutine[Any, Any, None]]
 
@@ -323,3 +325,102 @@ def test_the_failures_of_one_candidate_are_not_held_against_the_next() -> None:
     guard.failed("m:2")
     guard.failed("m:3")
     assert guard.open("m:3")
+
+
+class TestInAPod:
+    """The routing table is the file of a downward API volume."""
+
+    @pytest.fixture
+    def made(self, tmp_path: Path) -> serving.Project:
+        section = {"routing_file": "routing/routing.json"}
+        made = serving.project(tmp_path, serve=section)
+        shutil.rmtree(made.tree.routing_path.parent)
+        return made
+
+    def test_until_there_is_an_annotation_the_initial_version_answers(
+        self, made: serving.Project
+    ) -> None:
+        volume = downward.Volume(made.tree.routing_path.parent)
+
+        async def steps(board: lanes.Switchboard) -> None:
+            await turn(board)
+            assert parts(board) == {"champion": made.candidate}
+            assert board.in_force().table.generation == 0
+            volume.route(routing.RoutingTable(model="tiny", generation=1, champion=made.champion))
+            await turn(board)
+            assert parts(board) == {"champion": made.champion}
+
+        run(begun_with(made, made.candidate), steps)
+
+    def test_a_missing_volume_is_like_an_empty_one(self, made: serving.Project) -> None:
+        async def steps(board: lanes.Switchboard) -> None:
+            await turn(board)
+            assert parts(board) == {"champion": made.candidate}
+
+        run(begun_with(made, made.candidate), steps)
+
+    @pytest.mark.parametrize("initial", ["tiny@champion", "tiny:champion"])
+    def test_the_initial_version_may_be_an_alias(self, made: serving.Project, initial: str) -> None:
+        registry.open_registry(made.tree).point("tiny", {"champion": made.parent})
+
+        async def steps(board: lanes.Switchboard) -> None:
+            await turn(board)
+            assert parts(board) == {"champion": made.parent}
+
+        run(begun_with(made, initial), steps)
+
+    def test_an_initial_version_that_is_not_there_is_named_to_who_asks(
+        self, made: serving.Project
+    ) -> None:
+        async def steps(board: lanes.Switchboard) -> None:
+            with pytest.raises(errors.UnknownVersion):
+                await turn(board)
+            with pytest.raises(errors.NotReady, match="tiny:000000000000"):
+                board.in_force()
+
+        run(begun_with(made, "tiny:000000000000"), steps)
+
+    def test_an_initial_version_of_another_model_is_refused(
+        self, made: serving.Project, tmp_path: Path
+    ) -> None:
+        artifacts.linear_classifier(tmp_path / "other", name="other")
+        other = registry.open_registry(made.tree).add(tmp_path / "other")
+
+        async def steps(board: lanes.Switchboard) -> None:
+            with pytest.raises(errors.EnvironmentProblem, match="'other'"):
+                await turn(board)
+
+        run(begun_with(made, other), steps)
+
+    def test_an_annotation_that_goes_away_leaves_the_last_table_in_force(
+        self, made: serving.Project
+    ) -> None:
+        volume = downward.Volume(made.tree.routing_path.parent)
+        volume.route(routing.RoutingTable(model="tiny", generation=4, champion=made.champion))
+
+        async def steps(board: lanes.Switchboard) -> None:
+            await turn(board)
+            volume.write("")
+            await turn(board)
+            assert parts(board) == {"champion": made.champion}
+            assert board.in_force().table.generation == 4
+
+        run(begun_with(made, made.candidate), steps)
+
+    def test_a_broken_annotation_keeps_a_fresh_pod_from_being_ready_and_says_why(
+        self, made: serving.Project
+    ) -> None:
+        downward.Volume(made.tree.routing_path.parent, '{"model": "tiny"')
+
+        async def steps(board: lanes.Switchboard) -> None:
+            with pytest.raises(errors.EnvironmentProblem):
+                await turn(board)
+            with pytest.raises(errors.NotReady, match="not a routing table"):
+                board.in_force()
+
+        run(begun_with(made, made.candidate), steps)
+
+
+def begun_with(made: serving.Project, initial: str) -> serving.Project:
+    section = made.tree.serve.model_copy(update={"initial": initial})
+    return dataclasses.replace(made, tree=made.tree.model_copy(update={"serve": section}))
