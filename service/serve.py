@@ -21,6 +21,10 @@ IN_CONTAINER = "BENTOML_CONTAINERIZED"
 EXPORTER = "opentelemetry.exporter.otlp.proto.http"
 GRACEFUL_SECONDS = 20
 """Longest wait for requests in flight when the server is told to end."""
+KEEP_ALIVE_SECONDS = 75
+"""How long a connection without requests is kept: longer than clients and proxies keep theirs (5 to
+60 s by default), because who closes first must be the one that sends. Else a request may meet a
+connection that is just being closed, and its client cannot know whether it was taken in."""
 
 
 def command(tree: settings.Settings) -> list[str]:
@@ -53,6 +57,8 @@ def command(tree: settings.Settings) -> list[str]:
         str(Path(__file__).resolve().parent.parent),
         "--timeout-graceful-shutdown",
         str(GRACEFUL_SECONDS),
+        "--timeout-keep-alive",
+        str(KEEP_ALIVE_SECONDS),
     ]
 
 

@@ -40,6 +40,12 @@ def test_the_command_is_bentoml_on_our_service(tmp_path: Path) -> None:
     assert Path(options["--working-dir"]) / "service" / "__init__.py" == Path(str(service.__file__))
 
 
+def test_idle_connections_are_kept_longer_than_usual_proxies_keep_theirs(tmp_path: Path) -> None:
+    found = serve.command(tree(tmp_path, 1024))
+    # nginx and the load balancers of large clouds close theirs after 60 s, httpx after 5 s.
+    assert int(found[found.index("--timeout-keep-alive") + 1]) > 60
+
+
 def test_a_taken_port_is_said_before_anything_is_started(tmp_path: Path, taken: int) -> None:
     with pytest.raises(errors.EnvironmentProblem, match=f"port {taken} .* is taken"):
         serve.command(tree(tmp_path, taken))
