@@ -40,18 +40,21 @@ topologySpreadConstraints:
 {{- end }}
 {{- end -}}
 
-{{/* (list $ pod-values component): metadata of a pod template. No key of coppice.dev is ever among
+{{/* (list $ pod-values component labels annotations-as-text): metadata of a pod template. No key of coppice.dev is ever among
 the annotations: the controller writes them, and an upgrade must not take them back. */}}
 {{- define "coppice.pod.metadata" -}}
 {{- $root := index . 0 -}}
 {{- $pod := index . 1 -}}
 labels:
   {{- include "coppice.selector" (list $root (index . 2)) | nindent 2 }}
-  {{- with merge (dict) $pod.podLabels $root.Values.commonLabels }}
+  {{- with merge (dict) (index . 3) $pod.podLabels $root.Values.commonLabels }}
   {{- toYaml . | nindent 2 }}
   {{- end }}
 annotations:
   checksum/config: {{ include "coppice.config.data" $root | sha256sum }}
+  {{- with index . 4 }}
+  {{- . | nindent 2 }}
+  {{- end }}
   {{- with $pod.podAnnotations }}
   {{- toYaml . | nindent 2 }}
   {{- end }}
@@ -152,4 +155,37 @@ securityContext:
 - name: tmp
   emptyDir:
     sizeLimit: {{ $root.Values.tmpSizeLimit }}
+{{- end -}}
+
+{{/* (list $ name arguments resources): a process of the worker's image, as an element of a list. */}}
+{{- define "coppice.process" -}}
+{{- $root := index . 0 -}}
+- name: {{ index . 1 }}
+  {{- include "coppice.container" (list $root "worker") | nindent 2 }}
+  args: {{ concat (index . 2) (list "--project" "/etc/coppice") | toJson }}
+  {{- with include "coppice.env" $root | trim }}
+  env:
+    {{- . | nindent 4 }}
+  {{- end }}
+  resources:
+    {{- toYaml (index . 3) | nindent 4 }}
+  volumeMounts:
+    {{- include "coppice.mounts" $root | nindent 4 }}
+{{- end -}}
+
+{{/* What sends this pod's log to Kafka: a process that starts before the others and ends after
+them, so that it sends what they left. */}}
+{{- define "coppice.relay" -}}
+{{ include "coppice.process" (list . "relay" (list "relay") .Values.relay.resources) }}
+{{- if .Values.relay.native }}
+  restartPolicy: Always
+{{- end }}
+{{- end -}}
+
+{{/* What keeps this pod's replica of the log. */}}
+{{- define "coppice.follow" -}}
+{{ include "coppice.process" (list . "follow" (list "follow") .Values.control.follow.resources) }}
+{{- if .Values.relay.native }}
+  restartPolicy: Always
+{{- end }}
 {{- end -}}

@@ -1,12 +1,30 @@
-{{/* The pod that serves: (list $ component), where a gateway splits between two of them. */}}
+{{/* (list $ "server"): what a workload's pods are found by; a gateway splits between two of them. */}}
+{{- define "coppice.server.selector" -}}
+{{ include "coppice.selector" (list (index . 0) "server") }}
+coppice.dev/workload: {{ index . 1 }}
+{{- end -}}
+
+{{/* (list $ "server"): how a workload has as many pods as it should, and what they are. */}}
+{{- define "coppice.server.spec" -}}
+{{- $root := index . 0 -}}
+revisionHistoryLimit: {{ $root.Values.server.revisionHistoryLimit }}
+progressDeadlineSeconds: {{ $root.Values.server.progressDeadlineSeconds }}
+selector:
+  matchLabels:
+    {{- include "coppice.server.selector" . | nindent 4 }}
+template:
+  {{- include "coppice.server.template" . | nindent 2 }}
+{{- end -}}
+
+{{/* (list $ "server"): the pod that serves. */}}
 {{- define "coppice.server.template" -}}
 {{- $root := index . 0 -}}
-{{- $component := index . 1 -}}
 {{- $server := $root.Values.server -}}
+{{- $labels := dict "coppice.dev/workload" (index . 1) -}}
 metadata:
-  {{- include "coppice.pod.metadata" (list $root $server $component) | nindent 2 }}
+  {{- include "coppice.pod.metadata" (list $root $server "server" $labels (include "coppice.scrape" (list $root 3000))) | nindent 2 }}
 spec:
-  {{- include "coppice.pod" (list $root $server $component) | nindent 2 }}
+  {{- include "coppice.pod" (list $root $server "server") | nindent 2 }}
   serviceAccountName: {{ include "coppice.serviceAccount.server" $root }}
   terminationGracePeriodSeconds: {{ $server.terminationGracePeriodSeconds }}
   initContainers:
@@ -14,17 +32,15 @@ spec:
       {{- include "coppice.container" (list $root "worker") | nindent 6 }}
       args:
         {{- include "coppice.server.pull" $root | nindent 8 }}
-      {{- with include "coppice.env" $root | trim }}
       env:
-        {{- . | nindent 8 }}
-      {{- end }}
+        {{- include "coppice.server.env" $root | nindent 8 }}
+        {{- include "coppice.env.store" $root | nindent 8 }}
       volumeMounts:
         {{- include "coppice.server.mounts" $root | nindent 8 }}
       resources:
         {{- toYaml $root.Values.store.resources | nindent 8 }}
     {{- if $root.Values.relay.native }}
-    - {{- include "coppice.server.relay" $root | nindent 6 }}
-      restartPolicy: Always
+    {{- include "coppice.relay" $root | nindent 4 }}
     {{- end }}
   containers:
     - name: server
@@ -39,9 +55,7 @@ spec:
       env:
         - name: COPPICE_PROJECT
           value: /etc/coppice
-        {{- with include "coppice.env" $root | trim }}
-        {{- . | nindent 8 }}
-        {{- end }}
+        {{- include "coppice.server.env" $root | nindent 8 }}
         {{- with $server.extraEnv }}
         {{- toYaml . | nindent 8 }}
         {{- end }}
@@ -63,7 +77,7 @@ spec:
       resources:
         {{- toYaml $server.resources | nindent 8 }}
     {{- if not $root.Values.relay.native }}
-    - {{- include "coppice.server.relay" $root | nindent 6 }}
+    {{- include "coppice.relay" $root | nindent 4 }}
     {{- end }}
     {{- with $server.extraContainers }}
     {{- toYaml . | nindent 4 }}
@@ -76,26 +90,20 @@ spec:
     {{- end }}
 {{- end -}}
 
+{{/* What a pod routes by comes from its own annotation, and until there is one, from the values. */}}
+{{- define "coppice.server.env" -}}
+- name: COPPICE_SERVE__ROUTING_FILE
+  value: routing/routing.json
+- name: COPPICE_SERVE__INITIAL
+  value: {{ .Values.model.initialRef | quote }}
+{{- include "coppice.env" . }}
+{{- end -}}
+
 {{- define "coppice.server.pull" -}}
 - pull
 - --project
 - /etc/coppice
 - {{ .Values.model.initialRef | quote }}
-{{- end -}}
-
-{{/* Ships what the server logs; in the same folder, because it reads the server's own log. */}}
-{{- define "coppice.server.relay" -}}
-name: relay
-{{ include "coppice.container" (list . "worker") }}
-args: [relay, --project, /etc/coppice]
-{{- with include "coppice.env" . | trim }}
-env:
-  {{- . | nindent 2 }}
-{{- end }}
-volumeMounts:
-  {{- include "coppice.mounts" . | nindent 2 }}
-resources:
-  {{- toYaml .Values.relay.resources | nindent 2 }}
 {{- end -}}
 
 {{- define "coppice.server.mounts" -}}

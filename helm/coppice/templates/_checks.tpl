@@ -1,0 +1,27 @@
+{{/* What no schema can say: values that contradict each other. */}}
+{{- define "coppice.check" -}}
+{{- $backend := .Values.rollout.backend -}}
+{{- $kind := .Values.server.kind -}}
+{{- if and (eq $backend "argo") (eq $kind "Deployment") -}}
+{{- fail "rollout.backend is argo, which moves the traffic of a Rollout: set server.kind to Rollout or WorkloadRef" -}}
+{{- end -}}
+{{- if and (ne $backend "argo") (ne $kind "Deployment") -}}
+{{- fail (printf "server.kind is %s, which only Argo Rollouts understands: set rollout.backend to argo, or server.kind to Deployment" $kind) -}}
+{{- end -}}
+{{- $drain := add .Values.server.preStop.seconds 20 -}}
+{{- if le (int .Values.server.terminationGracePeriodSeconds) (int $drain) -}}
+{{- fail (printf "server.terminationGracePeriodSeconds must be above %d: server.preStop.seconds, and 20 in which requests in flight are answered" $drain) -}}
+{{- end -}}
+{{- if and (eq .Values.store.kind "pvc") (not .Values.store.pvc.existingClaim) -}}
+{{- fail "store.kind is pvc: name the claim in store.pvc.existingClaim" -}}
+{{- end -}}
+{{- if and (.Values.config.kafka).sasl_mechanism (not .Values.secrets.kafkaPassword.existingSecret) -}}
+{{- fail "config.kafka.sasl_mechanism needs a password: name its Secret in secrets.kafkaPassword.existingSecret" -}}
+{{- end -}}
+{{- if and .Values.secrets.kafkaPassword.existingSecret (not (.Values.config.kafka).sasl_mechanism) -}}
+{{- fail "secrets.kafkaPassword is given, but config.kafka.sasl_mechanism says that the brokers ask for none" -}}
+{{- end -}}
+{{- if and (eq $backend "gateway") (include "coppice.scaled" .) -}}
+{{- fail "rollout.backend is gateway, where the controller says how many pods the candidate has: an autoscaler of the server alone would starve one of the two; turn autoscaling off" -}}
+{{- end -}}
+{{- end -}}
