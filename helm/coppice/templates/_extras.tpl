@@ -1,0 +1,153 @@
+{{/* Where controllers answer; given in full, because tools that ask live in other namespaces. */}}
+{{- define "coppice.control.url" -}}
+http://{{ include "coppice.control.name" . }}.{{ .Release.Namespace }}.svc:{{ .Values.control.service.port }}
+{{- end -}}
+
+{{- define "coppice.verdict.name" -}}{{ include "coppice.fullname" . }}-verdict{{- end -}}
+{{- define "coppice.veto.name" -}}{{ include "coppice.fullname" . }}-veto{{- end -}}
+
+{{/* The workload that serves, as a scaler refers to it. */}}
+{{- define "coppice.server.target" -}}
+{{- if eq .Values.server.kind "Deployment" -}}
+apiVersion: apps/v1
+kind: Deployment
+{{- else -}}
+apiVersion: argoproj.io/v1alpha1
+kind: Rollout
+{{- end }}
+name: {{ include "coppice.server.name" . }}
+{{- end -}}
+
+{{/* Whether a scaler decides how many pods serve, so that nothing else may say it: "true" or "". */}}
+{{- define "coppice.scaled" -}}
+{{- if or .Values.autoscaling.hpa.enabled .Values.autoscaling.keda.enabled }}true{{ end -}}
+{{- end -}}
+
+{{/* Fewest pods that serve, as the budget for disruptions needs to know it. */}}
+{{- define "coppice.server.fewest" -}}
+{{- ternary .Values.autoscaling.minReplicas .Values.server.replicas (eq (include "coppice.scaled" .) "true") -}}
+{{- end -}}
+
+{{/* (list $ port): what asks Prometheus to look at a pod, where there is no operator. */}}
+{{- define "coppice.scrape" -}}
+{{- $root := index . 0 -}}
+{{- if eq $root.Values.metrics.scrape "annotations" -}}
+prometheus.io/scrape: "true"
+prometheus.io/path: /metrics
+prometheus.io/port: {{ index . 1 | quote }}
+{{- end -}}
+{{- end -}}
+
+{{/* (list $ job): an endpoint; where a series has its own model, that one counts. */}}
+{{- define "coppice.endpoint" -}}
+{{- $root := index . 0 -}}
+path: /metrics
+interval: {{ $root.Values.metrics.interval }}
+honorLabels: true
+relabelings:
+  - targetLabel: job
+    replacement: {{ index . 1 }}
+  - targetLabel: model
+    replacement: {{ $root.Values.config.project.name }}
+{{- end -}}
+
+{{/* (list $ component labels annotations): metadata with more labels. */}}
+{{- define "coppice.metadata.with" -}}
+labels:
+  {{- include "coppice.labels" . | nindent 2 }}
+  {{- with index . 2 }}
+  {{- toYaml . | nindent 2 }}
+  {{- end }}
+{{- $more := dict }}{{ if gt (len .) 3 }}{{ $more = index . 3 }}{{ end }}
+{{- with merge (dict) $more (index . 0).Values.commonAnnotations }}
+annotations:
+  {{- toYaml . | nindent 2 }}
+{{- end }}
+{{- end -}}
+
+{{/* Ports that show metrics, with the job of each, by component; as YAML. */}}
+{{- define "coppice.watched" -}}
+server:
+  http: coppice-service
+control:
+  monitor: coppice-monitor
+  http: coppice-rollout
+{{- end -}}
+
+{{- define "coppice.analysis.args" -}}
+{{- with .Values.secrets.controlToken -}}
+{{- if .existingSecret -}}
+args:
+  - name: token
+    valueFrom:
+      secretKeyRef:
+        name: {{ .existingSecret }}
+        key: {{ .key }}
+{{- end -}}
+{{- end -}}
+{{- end -}}
+
+{{- define "coppice.analysis.provider" -}}
+web:
+  url: {{ include "coppice.control.url" . }}/v1/verdict?model={{ .Values.config.project.name }}
+  timeoutSeconds: 5
+  jsonPath: "{$.data}"
+  {{- if .Values.secrets.controlToken.existingSecret }}
+  headers:
+    - key: Authorization
+      value: {{ "Bearer {{args.token}}" | quote }}
+  {{- end }}
+{{- end -}}
+
+{{/* Steps of a Rollout: the verdict decides at the weights before the last pause; a veto any time. */}}
+{{- define "coppice.argo.steps" -}}
+{{- $verdict := include "coppice.verdict.name" . -}}
+{{- $gated := .Values.rollout.analysis.enabled -}}
+{{- if $gated -}}
+analysis:
+  startingStep: 0
+  templates:
+    - templateName: {{ include "coppice.veto.name" . }}
+{{ end -}}
+steps:
+  {{- range $i, $step := .Values.rollout.steps }}
+  - setWeight: {{ $step.weight }}
+  {{- if and $gated (eq $i 0) }}
+  - analysis:
+      templates:
+        - templateName: {{ $verdict }}
+  {{- end }}
+  {{- with $step.pause }}
+  - pause:
+      duration: {{ . }}
+  {{- end }}
+  {{- end }}
+{{- end -}}
+
+{{/* Components that have pods, as a list in YAML. */}}
+{{- define "coppice.components" -}}
+- server
+- control
+{{- if ne .Values.retrain.kind "none" }}
+- retrainer
+{{- end }}
+{{- end -}}
+
+{{/* (list $target): a rule that lets through to the ports and peers of a value; no peers are all. */}}
+{{- define "coppice.egress" -}}
+{{- with index . 0 -}}
+- ports:
+    {{- range .ports }}
+    - port: {{ . }}
+      protocol: TCP
+    {{- end }}
+    {{- range .udp }}
+    - port: {{ . }}
+      protocol: UDP
+    {{- end }}
+  {{- with .to }}
+  to:
+    {{- toYaml . | nindent 4 }}
+  {{- end }}
+{{- end -}}
+{{- end -}}
