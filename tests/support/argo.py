@@ -34,9 +34,12 @@ class Argo:
         What an analysis step asks.
     """
 
-    def __init__(self, cluster: Cluster, name: str, ask: Analysis) -> None:
+    def __init__(
+        self, cluster: Cluster, name: str, ask: Analysis, namespace: str = "default"
+    ) -> None:
         self._cluster = cluster
-        self._key = Key("argoproj.io/v1alpha1", "rollouts", "default", name)
+        self._namespace = namespace
+        self._key = Key("argoproj.io/v1alpha1", "rollouts", namespace, name)
         self._ask = ask
 
     def rollout(self) -> dict[str, Any]:
@@ -110,15 +113,17 @@ class Argo:
         if status.get("phase") in {"Progressing", "Paused"}:
             wanted.add(f"digits-{status['currentPodHash']}")
         there = {
-            pod["metadata"]["name"] for pod in self._cluster.store.list("v1", "pods", "default")
+            pod["metadata"]["name"]
+            for pod in self._cluster.store.list("v1", "pods", self._namespace)
         }
         for name in there - wanted:
-            self._cluster.store.delete(Key("v1", "pods", "default", name))
+            self._cluster.store.delete(Key("v1", "pods", self._namespace, name))
         template = rollout["spec"]["template"]["metadata"]
         for name in wanted - there:
             # Pods of older revisions were made when theirs was the template.
             metadata = {"name": name, **json.loads(json.dumps(template))}
-            self._cluster.add({"apiVersion": "v1", "kind": "Pod", "metadata": metadata})
+            pod = {"apiVersion": "v1", "kind": "Pod", "metadata": metadata}
+            self._cluster.add(pod, self._namespace)
 
 
 def template_hash(rollout: dict[str, Any]) -> str:

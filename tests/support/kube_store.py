@@ -133,6 +133,10 @@ class Store:
                 raise Refused(404, "NotFound", f'{key.plural} "{key.name}" not found')
             return copy.deepcopy(self._objects[key])
 
+    def has(self, key: Key) -> bool:
+        with self.changed:
+            return key in self._objects
+
     def list(self, version: str, plural: str, namespace: str) -> list[dict[str, Any]]:
         with self.changed:
             return [

@@ -1,0 +1,246 @@
+"""The chart in a cluster: the real Helm installs it, a controller with its Role moves a version.
+
+The API server is the one of the tests: its permissions are the Role that the chart rendered, its
+validation the schemas of the custom resources.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+
+from coppice import errors, routing, settings
+from deploy import backends
+from deploy.backends.base import Backend
+from deploy.backends.kube import pods
+from tests.support import chart, kube_server, kube_store
+from tests.support.argo import Argo
+from tests.support.kube_server import Cluster
+from tests.support.kube_store import Key, Role
+
+ADMIN, CONTROL = "", "control"
+"""Tokens. Helm sends none over plain HTTP, so whoever has none is the administrator here."""
+ALL = Role([{"apiGroups": ["*"], "resources": ["*"], "verbs": ["*"]}])
+ALONE = routing.RoutingTable(generation=1, model="digits", champion="digits:a")
+TRIAL = routing.RoutingTable(
+    generation=2, model="digits", champion="digits:a", candidate="digits:b", mirror=1.0
+)
+ROLLOUT = Key("argoproj.io/v1alpha1", "rollouts", chart.NAMESPACE, "shop-coppice-server")
+
+
+@dataclasses.dataclass
+class Release:
+    """A release of the chart, and a controller that has what the chart gives it."""
+
+    helm: Any
+    cluster: Cluster
+    backend: Backend
+    values: dict[str, Any]
+
+    def upgrade(self, **values: Any) -> Any:
+        return self.helm.upgrade(str(chart.FOLDER), chart.NAME, {**self.values, **values})
+
+    def rollout(self) -> dict[str, Any]:
+        return self.cluster.store.get(ROLLOUT)
+
+    def annotation(self) -> str:
+        annotations = self.rollout()["spec"]["template"]["metadata"]["annotations"]
+        return str(annotations[pods.ROUTING])
+
+
+def role(objects: tuple[dict[str, Any], ...]) -> Role:
+    """Return the Role that the chart gives its controllers."""
+    (found,) = [each for each in objects if each["kind"] == "Role"]
+    return Role(found["rules"])
+
+
+@pytest.fixture
+def release(tmp_path: Path) -> Iterator[Release]:
+    engine = chart.engine()
+    rendered = chart.release("argo-rollout")
+    with kube_server.running(schemas=kube_store.crd_schemas()) as cluster:
+        cluster.roles.update({ADMIN: ALL, CONTROL: role(rendered.objects)})
+        (config,) = [
+            each["data"]["coppice.toml"]
+            for each in rendered.objects
+            if each["kind"] == "ConfigMap" and "coppice.toml" in each.get("data", {})
+        ]
+        (tmp_path / "coppice.toml").write_text(config)
+        (tmp_path / "kube").write_text(cluster.kubeconfig(CONTROL, chart.NAMESPACE))
+        read = settings.load(tmp_path)
+        chosen = read.cluster.model_copy(update={"kubeconfig": Path("kube")})
+        tree = read.model_copy(update={"cluster": chosen})
+        helm = engine.Config(
+            kubeconfig_content=cluster.kubeconfig(ADMIN, chart.NAMESPACE),
+            namespace=chart.NAMESPACE,
+            storage_driver="memory",
+        )
+        values = chart.values("argo-rollout")
+        helm.install(str(chart.FOLDER), chart.NAME, values)
+        backend = backends.open_backend(tree)
+        yield Release(helm, cluster, backend, values)
+        backend.close()
+        helm.close()
+
+
+def test_everything_that_the_chart_renders_is_taken_by_the_cluster(release: Release) -> None:
+    rendered = chart.release("argo-rollout").objects
+    hooks = [each for each in rendered if "helm.sh/hook" in str(each["metadata"])]
+    wanted = {release.cluster.key(each, chart.NAMESPACE) for each in rendered if each not in hooks}
+
+    there = {key for key in wanted if release.cluster.store.get(key)}
+
+    assert there == wanted
+    assert release.helm.status(chart.NAME)["status"] == "deployed"
+
+
+def test_a_controller_with_the_rendered_role_leads_and_moves_a_version(release: Release) -> None:
+    assert release.backend.leads()
+    release.backend.apply(ALONE)
+    release.backend.apply(TRIAL)
+    release.backend.steer("pause")
+    release.backend.steer("resume")
+    release.backend.steer("promote")
+    release.backend.abort("it is worse")
+
+    assert pods.answering(release.annotation()) == "digits:a"
+
+
+def test_a_pod_that_runs_is_told_with_the_rendered_role(release: Release) -> None:
+    release.backend.apply(ALONE)
+    labels = release.rollout()["spec"]["selector"]["matchLabels"]
+    old = pods.encode(msgspec.structs.replace(ALONE, previous="digits:0"))
+    pod = {
+        "apiVersion": "v1",
+        "kind": "Pod",
+        "metadata": {"name": "one", "labels": labels, "annotations": {pods.ROUTING: old}},
+    }
+    release.cluster.add(pod, chart.NAMESPACE)
+
+    release.backend.apply(msgspec.structs.replace(ALONE, generation=2))
+
+    found = release.cluster.store.get(release.cluster.key(pod, chart.NAMESPACE))
+    assert pods.decode(found["metadata"]["annotations"][pods.ROUTING]).previous is None
+
+
+@pytest.mark.parametrize(
+    ("version", "plural", "verb"),
+    [
+        ("v1", "secrets", "get"),
+        ("v1", "secrets", "list"),
+        ("v1", "configmaps", "patch"),
+        ("v1", "pods", "delete"),
+        ("v1", "pods", "create"),
+        ("apps/v1", "deployments", "delete"),
+        ("argoproj.io/v1alpha1", "rollouts", "delete"),
+        ("argoproj.io/v1alpha1", "rollouts", "create"),
+        ("rbac.authorization.k8s.io/v1", "roles", "patch"),
+        ("flagger.app/v1beta1", "canaries", "patch"),
+        ("gateway.networking.k8s.io/v1", "httproutes", "patch"),
+    ],
+)
+def test_the_rendered_role_gives_nothing_that_is_not_needed(
+    version: str, plural: str, verb: str
+) -> None:
+    given = role(chart.release("argo-rollout").objects)
+    key = Key(version, plural, chart.NAMESPACE, "shop-coppice-server")
+
+    assert not given.allows(verb, key, "")
+
+
+def test_another_rollout_of_the_namespace_is_out_of_reach() -> None:
+    given = role(chart.release("argo-rollout").objects)
+
+    assert given.allows("patch", ROLLOUT, "")
+    assert not given.allows("patch", ROLLOUT._replace(name="somebody-elses"), "")
+
+
+def test_an_upgrade_of_the_chart_leaves_the_version_alone(release: Release) -> None:
+    release.backend.apply(ALONE)
+    release.backend.apply(TRIAL)
+    before = release.annotation()
+
+    release.upgrade(server={**release.values["server"], "replicas": 7})
+
+    assert release.rollout()["spec"]["replicas"] == 7
+    assert release.annotation() == before
+    assert release.backend.observe().table == TRIAL
+
+
+def test_a_rollback_of_the_chart_leaves_the_version_alone(release: Release) -> None:
+    replicas = release.rollout()["spec"]["replicas"]
+    release.upgrade(server={**release.values["server"], "replicas": replicas + 5})
+    release.backend.apply(ALONE)
+    release.backend.apply(TRIAL)
+    before = release.annotation()
+
+    release.helm.rollback(chart.NAME, version=1)
+
+    assert release.rollout()["spec"]["replicas"] == replicas
+    assert release.annotation() == before
+
+
+def test_a_version_that_is_being_rolled_out_goes_on_through_an_upgrade(release: Release) -> None:
+    verdict = "undecided"
+    argo = Argo(release.cluster, ROLLOUT.name, lambda: verdict, namespace=chart.NAMESPACE)
+    release.backend.apply(ALONE)
+    argo.reconcile(3)
+    release.backend.apply(TRIAL)
+    argo.reconcile(3)
+    assert release.backend.observe().tool.phase == "progressing"  # type: ignore[union-attr]
+
+    release.upgrade(commonAnnotations={"owner": "somebody"})
+    argo.reconcile()
+    release.backend.steer("promote")
+    argo.reconcile(2)
+
+    assert release.backend.observe().tool.phase == "promoted"  # type: ignore[union-attr]
+    assert pods.answering(release.annotation()) == "digits:b"
+
+
+def test_a_chart_that_named_the_version_itself_would_be_refused(
+    release: Release, tmp_path: Path
+) -> None:
+    release.backend.apply(ALONE)
+    wanted = release.rollout()
+    wanted["spec"]["template"]["metadata"]["annotations"][pods.ROUTING] = "mine"
+    applied = {
+        "apiVersion": wanted["apiVersion"],
+        "kind": "Rollout",
+        "metadata": {"name": ROLLOUT.name},
+        "spec": wanted["spec"],
+    }
+
+    with pytest.raises(kube_store.Refused, match=r"conflicts: .*coppice\.dev/routing"):
+        release.cluster.store.apply(ROLLOUT, applied, "helm", force=False)
+
+
+def test_two_controllers_of_a_release_share_its_lease(release: Release) -> None:
+    assert release.backend.leads()
+
+    leases = release.cluster.store.list("coordination.k8s.io/v1", "leases", chart.NAMESPACE)
+    assert [lease["metadata"]["name"] for lease in leases] == ["shop-coppice"]
+
+
+def test_nothing_of_the_chart_is_left_after_it_is_uninstalled(release: Release) -> None:
+    release.helm.uninstall(chart.NAME)
+
+    rendered = chart.release("argo-rollout").objects
+    left = [
+        each["kind"]
+        for each in rendered
+        if release.cluster.store.has(release.cluster.key(each, chart.NAMESPACE))
+    ]
+    assert left == []
+
+
+def test_a_controller_whose_role_was_taken_away_says_which_verb_it_lacks(release: Release) -> None:
+    release.cluster.roles[CONTROL] = Role([])
+
+    with pytest.raises(errors.ClusterProblem, match="cannot get resource 'rollouts'"):
+        release.backend.apply(ALONE)
