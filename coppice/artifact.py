@@ -209,17 +209,19 @@ def check_inputs(manifest: Manifest, inputs: Mapping[str, npt.NDArray[np.generic
     RequestError
         A name, dtype or shape is wrong, row counts differ, or a value is NaN or infinite.
     """
-    expected = {spec.name: spec for spec in manifest.inputs}
-    if set(inputs) != set(expected):
-        message = f"inputs are {sorted(inputs)}, but the model takes {sorted(expected)}"
+    specs = manifest.inputs
+    if inputs.keys() != {spec.name for spec in specs}:
+        expected = sorted(spec.name for spec in specs)
+        message = f"inputs are {sorted(inputs)}, but the model takes {expected}"
         raise errors.RequestError(message)
-    rows = {name: array.shape[0] if array.ndim else -1 for name, array in inputs.items()}
-    if len(set(rows.values())) != 1 or min(rows.values()) < 1:
-        message = f"every input needs the same number of rows, at least 1; got {rows}"
+    rows = {array.shape[0] if array.ndim else -1 for array in inputs.values()}
+    if len(rows) != 1 or min(rows) < 1:
+        got = {name: array.shape[0] if array.ndim else -1 for name, array in inputs.items()}
+        message = f"every input needs the same number of rows, at least 1; got {got}"
         raise errors.RequestError(message)
-    for name, array in inputs.items():
-        _check_input(expected[name], array)
-    return next(iter(rows.values()))
+    for spec in specs:
+        _check_input(spec, inputs[spec.name])
+    return rows.pop()
 
 
 def _check_input(spec: TensorSpec, array: npt.NDArray[np.generic]) -> None:

@@ -62,6 +62,16 @@ def _little(dtype: np.dtype[Any]) -> np.dtype[Any]:
     return dtype.newbyteorder("<")
 
 
+def little_endian(array: npt.NDArray[Any]) -> bytes:
+    """Return an array's bytes as they travel: little-endian, in C order.
+
+    >>> list(little_endian(np.array([1, 2], dtype=">i2")))
+    [1, 0, 2, 0]
+    """
+    little = _little(array.dtype)
+    return (array if array.dtype == little else array.astype(little)).tobytes()
+
+
 class Tensor(msgspec.Struct, frozen=True):
     """An array as it travels: numpy dtype name, shape, little-endian C-order bytes."""
 
@@ -92,9 +102,7 @@ class Tensor(msgspec.Struct, frozen=True):
         >>> Tensor.of(np.array([[1, 2]], dtype=np.int64)).array().tolist()
         [[1, 2]]
         """
-        name, little = dtype_name(array.dtype), _little(array.dtype)
-        data = np.asarray(array, dtype=little, order="C").tobytes()
-        return cls(dtype=name, shape=array.shape, data=data)
+        return cls(dtype_name(array.dtype), array.shape, little_endian(array))
 
     def array(self) -> npt.NDArray[np.generic]:
         """Return a read-only array that shares this tensor's bytes."""

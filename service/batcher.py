@@ -256,7 +256,11 @@ class Deadlines:
 
     def watch(self, future: asyncio.Future[Any]) -> None:
         """End this future with `TimeoutError` unless it is done in time."""
-        self._watched.append((self._loop.time() + self._seconds, future))
+        watched = self._watched
+        # What is done is let go of at once: answers that wait for a sweep leave the caches.
+        while watched and watched[0][1].done():
+            watched.popleft()
+        watched.append((self._loop.time() + self._seconds, future))
         if self._timer is None:
             self._timer = self._loop.call_later(self._seconds / 20, self._sweep)
 

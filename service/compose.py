@@ -66,6 +66,7 @@ class Plane:
     ) -> None:
         self.tree = tree
         self.metrics = metrics
+        metrics.gather(loop)
         self.log: SqliteLog | MemoryLog = eventlog.open_outbox(tree)
         self.index = eventlog.open_index(tree, self.log)
         time = clock.SystemClock()
@@ -115,6 +116,7 @@ class Plane:
         self.engine.close()
         self.feedback.close()
         self.outbox.close(DRAIN_SECONDS)
+        self.metrics.flush()
         self.index.close()
         self.log.close()
         _LOG.info("drained")

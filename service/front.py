@@ -6,6 +6,7 @@ is `_infer`.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 from typing import Any
 from urllib import parse
@@ -16,6 +17,7 @@ from coppice import errors, verdicts
 from service import admission, compose, engine, http, protocol, recorder, replies
 
 _LOG = structlog.get_logger()
+_HEADER_LENGTH = protocol.HEADER_LENGTH.encode()
 
 _REFUSED = (
     "the statistics, configuration and repository extensions are not spoken here: figures are at "
@@ -43,6 +45,8 @@ class Front:
         door = _door(scope["path"]) if scope["type"] == "http" else None
         plane = self._plane()
         if door is None or plane is None:
+            if plane is not None and scope.get("path") == "/metrics":
+                plane.metrics.flush()
             await self._inner(scope, receive, send)
             return
         try:
@@ -125,7 +129,7 @@ async def _infer(plane: compose.Plane, scope: http.Scope, receive: http.Receive)
     headers = dict(scope["headers"])
     http.check_media(headers, http.JSON, http.BINARY)
     body = await plane.intake.read(receive, headers)
-    length = headers.get(b"inference-header-content-length")
+    length = headers.get(_HEADER_LENGTH)
     request = protocol.decode(body, None if length is None else length.decode("latin-1"))
     said = request.parameters
     claims = admission.Claims(
@@ -149,15 +153,18 @@ def _asked_version(plane: compose.Plane, parts: list[str]) -> str | None:
 def encode(served: engine.Served, wanted: protocol.Wanted) -> http.Response:
     """Write a committed answer as a response."""
     encoded = protocol.encode(replies.answer(served), wanted)
-    common = (
-        (b"x-coppice-version", served.version.tag.encode()),
-        (b"x-coppice-lane", served.lane.encode()),
-        (b"x-request-id", served.request_id.encode("latin-1")),
-    )
+    common = _answered_by(served.version.tag, served.lane)
+    request_id = (b"x-request-id", served.request_id.encode("latin-1"))
     if encoded.header_length is None:
-        return http.Response(200, encoded.body, (http.JSON, *common))
-    length = (protocol.HEADER_LENGTH.encode(), str(encoded.header_length).encode())
-    return http.Response(200, encoded.body, (http.BINARY, length, *common))
+        return http.Response(200, encoded.body, (http.JSON, *common, request_id))
+    length = (_HEADER_LENGTH, b"%d" % encoded.header_length)
+    return http.Response(200, encoded.body, (http.BINARY, length, *common, request_id))
+
+
+@functools.lru_cache(maxsize=64)
+def _answered_by(tag: str, lane: str) -> tuple[tuple[bytes, bytes], ...]:
+    """Return the headers that name version and lane."""
+    return (b"x-coppice-version", tag.encode()), (b"x-coppice-lane", lane.encode())
 
 
 def _method(scope: http.Scope, allowed: str) -> None:

@@ -12,10 +12,12 @@ data extension.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import msgspec
+import numpy as np
 
 from coppice import errors, records
 from service import tensors
@@ -27,13 +29,16 @@ MAX_TENSORS = 1024
 
 MAX_NAME = 256
 
+MAX_REMEMBERED = 1024
+"""Longest header, in bytes, that is remembered as read: clients repeat theirs."""
+
 _UNSPOKEN = ("classification", "shared_memory_region")
 """Parameters of an output that would change its meaning, so that they cannot be passed over."""
 
 
 class _Tensor(msgspec.Struct):
     name: str
-    shape: list[int]
+    shape: tuple[int, ...]
     datatype: str
     parameters: dict[str, Any] | None = None
     data: msgspec.Raw = msgspec.Raw()
@@ -68,6 +73,15 @@ class Request(NamedTuple):
 
     id: str | None
     inputs: dict[str, tensors.Array]
+    parameters: Mapping[str, Any]
+    wanted: Wanted
+
+
+class _Header(NamedTuple):
+    """What the JSON of a request says."""
+
+    id: str | None
+    inputs: list[_Tensor]
     parameters: Mapping[str, Any]
     wanted: Wanted
 
@@ -110,16 +124,28 @@ def decode(body: bytes, header_length: str | None = None) -> Request:
     """
     length = _header_length(header_length, len(body))
     view = memoryview(body)
+    # With the numbers behind it, a client's header is the same from one request to the next.
+    again = length < len(body) and length <= MAX_REMEMBERED
+    header = _remembered(body[:length]) if again else _header(view[:length])
+    inputs = _inputs(header.inputs, view[length:])
+    return Request(header.id, inputs, header.parameters, header.wanted)
+
+
+def _header(text: bytes | memoryview) -> _Header:
     try:
-        parsed = _DECODER.decode(view[:length])
+        parsed = _DECODER.decode(text)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as cause:
         message = f"the body is not an inference request: {cause}"
         raise errors.RequestError(message) from cause
-    inputs = _inputs(parsed.inputs, view[length:])
     said = parsed.parameters or {}
     asked = [(output.name, output.parameters or {}) for output in parsed.outputs or ()]
     everything = flag(said, "binary_data_output", default=False)
-    return Request(parsed.id, inputs, said, wanted(asked, otherwise_binary=everything))
+    return _Header(parsed.id, parsed.inputs, said, wanted(asked, otherwise_binary=everything))
+
+
+@functools.lru_cache(maxsize=256)
+def _remembered(text: bytes) -> _Header:
+    return _header(text)
 
 
 def _header_length(text: str | None, size: int) -> int:
@@ -230,7 +256,7 @@ def flag(parameters: Mapping[str, Any], name: str, *, default: bool) -> bool:
     return value
 
 
-def chosen(answer: Answer, wanted: Wanted) -> dict[str, tensors.Array]:
+def chosen(answer: Answer, wanted: Wanted) -> Mapping[str, tensors.Array]:
     """Return the outputs that were asked for, in the order asked.
 
     Raises
@@ -239,7 +265,7 @@ def chosen(answer: Answer, wanted: Wanted) -> dict[str, tensors.Array]:
         An output was asked for that the model does not have.
     """
     if wanted.names is None:
-        return dict(answer.outputs)
+        return answer.outputs
     for name in wanted.names:
         if name not in answer.outputs:
             message = f"there is no output {name!r}; the model has {sorted(answer.outputs)}"
@@ -260,26 +286,31 @@ def encode(answer: Answer, wanted: Wanted) -> Encoded:
     RequestError
         An output was asked for that the model does not have.
     """
-    described: list[dict[str, Any]] = []
+    described: list[bytes] = []
     raw: list[bytes] = []
     for name, array in chosen(answer, wanted).items():
-        one: dict[str, Any] = {
-            "name": name,
-            "datatype": tensors.datatype(records.dtype_name(array.dtype)),
-            "shape": array.shape,
-        }
+        begun = _described(name, array.dtype, array.shape)
         if wanted.binary.get(name, wanted.otherwise_binary):
             raw.append(tensors.to_bytes(array))
-            one["parameters"] = {"binary_data_size": len(raw[-1])}
+            described.append(b'%b,"parameters":{"binary_data_size":%d}}' % (begun, len(raw[-1])))
         else:
-            one["data"] = tensors.to_json(array)
-        described.append(one)
-    header = _ENCODER.encode(
-        {
-            "model_name": answer.model,
-            "model_version": answer.version,
-            "id": answer.id,
-            "outputs": described,
-        }
+            described.append(b'%b,"data":%b}' % (begun, _ENCODER.encode(tensors.to_json(array))))
+    header = b'%b,"id":%b,"outputs":[%b]}' % (
+        _answering(answer.model, answer.version),
+        _ENCODER.encode(answer.id),
+        b",".join(described),
     )
     return Encoded(b"".join([header, *raw]), len(header)) if raw else Encoded(header, None)
+
+
+@functools.lru_cache(maxsize=256)
+def _described(name: str, dtype: np.dtype[Any], shape: tuple[int, ...]) -> bytes:
+    """Begin the object that describes an output; what is the same each time is written once."""
+    kind = tensors.datatype(records.dtype_name(dtype))
+    return _ENCODER.encode({"name": name, "datatype": kind, "shape": shape})[:-1]
+
+
+@functools.lru_cache(maxsize=256)
+def _answering(model: str, version: str) -> bytes:
+    """Begin the object that an answer is."""
+    return _ENCODER.encode({"model_name": model, "model_version": version})[:-1]

@@ -23,7 +23,7 @@ import msgspec
 import numpy as np
 import numpy.typing as npt
 
-from coppice import errors, numbers
+from coppice import errors, numbers, records
 
 Array: TypeAlias = npt.NDArray[np.generic]
 
@@ -122,8 +122,7 @@ def from_bytes(name: str, kind: str, shape: Sequence[int], data: memoryview) -> 
     RequestError
         The datatype is unknown, or the bytes are not as many as the shape needs.
     """
-    dtype = dtype_of(name, kind)
-    count = elements(name, shape)
+    dtype, count = _layout(name, kind, tuple(shape))
     if kind == BYTES:
         return _texts(name, count, data).reshape(shape)
     if len(data) != count * dtype.itemsize:
@@ -137,6 +136,12 @@ def from_bytes(name: str, kind: str, shape: Sequence[int], data: memoryview) -> 
         message = f"tensor {name!r} is BOOL, but holds bytes other than 0 and 1"
         raise errors.RequestError(message)
     return array if array.flags.aligned else array.copy()
+
+
+@functools.lru_cache(maxsize=256)
+def _layout(name: str, kind: str, shape: tuple[int, ...]) -> tuple[np.dtype[Any], int]:
+    """Return dtype and number of elements; remembered, for clients send the same shape again."""
+    return dtype_of(name, kind), elements(name, shape)
 
 
 def _texts(name: str, count: int, data: memoryview) -> npt.NDArray[np.object_]:
@@ -246,7 +251,7 @@ def to_bytes(array: npt.NDArray[Any]) -> bytes:
     if array.dtype.kind == "O":
         raw = [text.encode() for text in array.flat]
         return b"".join(part for text in raw for part in (struct.pack("<I", len(text)), text))
-    return array.astype(array.dtype.newbyteorder("<"), order="C", copy=False).tobytes()
+    return records.little_endian(array)
 
 
 def to_json(array: npt.NDArray[Any]) -> list[Any]:

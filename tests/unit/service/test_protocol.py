@@ -213,3 +213,22 @@ def test_an_output_that_the_model_lacks_is_refused_with_those_it_has() -> None:
     wanted = protocol.Wanted(("logits",), {}, otherwise_binary=False)
     with pytest.raises(errors.RequestError, match=r"'logits'; the model has \['label', 'scores'\]"):
         protocol.encode(answer(), wanted)
+
+
+def test_the_same_header_twice_reads_the_bytes_behind_it_each_time() -> None:
+    said = [binary(2, data, shape=[2], datatype="UINT8") for data in (b"\x01\x02", b"\x03\x04")]
+    read = [protocol.decode(*one).inputs["x"].tolist() for one in said]
+    assert read == [[1, 2], [3, 4]]
+
+
+def test_answers_of_one_shape_name_their_own_id_version_and_numbers() -> None:
+    half: Any = np.array([0.5])
+    answers = [
+        protocol.Answer("r1", "tiny", "v1", {"scores": half}),
+        protocol.Answer('r"2', "tiny", "v2", {"scores": half / 2}),
+    ]
+    told = [json.loads(protocol.encode(answer, EVERYTHING).body) for answer in answers]
+    assert [(t["id"], t["model_version"], t["outputs"][0]["data"]) for t in told] == [
+        ("r1", "v1", [0.5]),
+        ('r"2', "v2", [0.25]),
+    ]

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
+
+import prometheus_client
 import pytest
 from prometheus_client import registry
 
 from service import recorder
+from tests.support import serving
 
 
 @pytest.fixture
@@ -87,3 +91,63 @@ def test_failures_are_counted_from_nought_so_that_the_first_is_an_increase(
 ) -> None:
     recorder.Recorder(collectors)
     assert collectors.get_sample_value(name, labels) == 0.0
+
+
+ANSWERED = {"lane": "stable", "version": "m:1"}
+
+
+@pytest.mark.parametrize("seconds", [0.0, 0.0005, 0.00051, 10.0, 11.0])
+def test_what_was_added_up_falls_into_the_buckets_that_it_would_fall_into_one_by_one(
+    seconds: float,
+) -> None:
+    ours, plain = registry.CollectorRegistry(), registry.CollectorRegistry()
+    recorder.Recorder(ours).answered("stable", "m:1", seconds)
+    by_hand = prometheus_client.Histogram(
+        "coppice_request_seconds",
+        "",
+        ["lane", "version"],
+        buckets=recorder.SECONDS,
+        registry=plain,
+    )
+    by_hand.labels("stable", "m:1").observe(seconds)
+    edges = [*(str(edge) for edge in recorder.SECONDS), "+Inf"]
+    shown = [
+        [
+            found.get_sample_value("coppice_request_seconds_bucket", {**ANSWERED, "le": edge})
+            for edge in edges
+        ]
+        for found in (ours, plain)
+    ]
+    assert shown[0] == shown[1]
+
+
+def test_gathered_answers_are_shown_soon_by_themselves(
+    collectors: registry.CollectorRegistry,
+) -> None:
+    async def steps() -> tuple[float | None, float | None]:
+        made = recorder.Recorder(collectors)
+        made.gather(asyncio.get_running_loop())
+        made.answered("stable", "m:1", 0.004)
+        at_once = collectors.get_sample_value("coppice_request_seconds_count", ANSWERED)
+        await serving.until(
+            lambda: collectors.get_sample_value("coppice_request_seconds_count", ANSWERED) == 1.0
+        )
+        return at_once, collectors.get_sample_value("coppice_request_seconds_sum", ANSWERED)
+
+    assert asyncio.run(steps()) == (None, 0.004)
+
+
+def test_a_flush_shows_all_that_was_gathered_and_shows_it_once(
+    collectors: registry.CollectorRegistry,
+) -> None:
+    async def steps() -> None:
+        made = recorder.Recorder(collectors)
+        made.gather(asyncio.get_running_loop())
+        made.request("infer", 200)
+        made.request("infer", 200)
+        made.flush()
+        made.flush()
+
+    asyncio.run(steps())
+    labels = {"door": "infer", "code": "200"}
+    assert collectors.get_sample_value("coppice_requests_total", labels) == 2.0
