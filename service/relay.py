@@ -113,6 +113,14 @@ class Relay:
         if self._log is not None:
             self._log.close()
 
+    def drain(self) -> None:
+        """Send what waits, then stop; also stops when asked to. Raises like `run`."""
+        while not self._stop() and any(line.backlog().events for line in self._lines):
+            if not self.turn():
+                self._rest(self._pause())
+        if self._log is not None:
+            self._log.close()
+
     def turn(self) -> bool:
         """Send one batch of each local log; say whether there was anything to send."""
         self._look()
@@ -258,7 +266,14 @@ class _Line:
         self.marked = self.cursor
 
 
-def main(sources: Mapping[str, Source], cluster: Cluster, *, recorder: Recorder, port: int) -> None:
+def main(
+    sources: Mapping[str, Source],
+    cluster: Cluster,
+    *,
+    recorder: Recorder,
+    port: int,
+    once: bool = False,
+) -> None:
     """Relay until SIGTERM or SIGINT; a stuck cluster ends the process on the spot.
 
     Parameters
@@ -271,13 +286,15 @@ def main(sources: Mapping[str, Source], cluster: Cluster, *, recorder: Recorder,
         Counts and shows.
     port
         Port of /metrics on loopback; 0 does not serve them.
+    once
+        Whether to end as soon as nothing waits.
     """
     telemetry.configure("relay")
     stop = signals.stop_requested()
     recorder.serve(port)
     relay = Relay(sources, cluster, recorder=recorder, clock=clocks.SystemClock(), stop=stop)
     try:
-        relay.run()
+        relay.drain() if once else relay.run()
     except errors.RelayStuck as problem:
         recorder.stuck()
         _LOG.error("relay_stuck", error=str(problem))

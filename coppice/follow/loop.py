@@ -112,6 +112,16 @@ class Follower:
         if self._reader is not None:
             self._reader.close()
 
+    def catch_up(self, stop: Callable[[], bool]) -> None:
+        """Follow as far as the cluster goes when it first answers, then stop; see `run`."""
+        goal: base.Consumed | None = None
+        while not stop() and (goal is None or any(plan.lags(self._consumed, goal).values())):
+            self.turn()
+            if goal is None and self._reader is not None:
+                goal = _asked(self._reader.ends)
+        if self._reader is not None:
+            self._reader.close()
+
     def turn(self) -> None:
         """Store one batch, or wait for it; looks at the cluster from time to time."""
         reader = self._open()
@@ -204,7 +214,9 @@ def _asked(question: Callable[[], T]) -> T:
         raise errors.FollowerStuck(message) from problem
 
 
-def main(log: SqliteLog, cluster: Cluster, *, recorder: Recorder, port: int) -> None:
+def main(
+    log: SqliteLog, cluster: Cluster, *, recorder: Recorder, port: int, once: bool = False
+) -> None:
     """Follow until SIGTERM or SIGINT; a stuck client ends the process on the spot.
 
     Parameters
@@ -217,13 +229,15 @@ def main(log: SqliteLog, cluster: Cluster, *, recorder: Recorder, port: int) -> 
         Counts and shows.
     port
         Port of /metrics on loopback; 0 does not serve them.
+    once
+        Whether to end as soon as what there is now is stored.
     """
     telemetry.configure("follow")
     stop = signals.stop_requested()
     recorder.serve(port)
     follower = Follower(log, cluster, recorder=recorder, clock=clocks.SystemClock())
     try:
-        follower.run(stop)
+        follower.catch_up(stop) if once else follower.run(stop)
     except errors.FollowerStuck as problem:
         _log.error("follower_stuck", error=str(problem))
         signals.end_at_once(problem.exit_code)

@@ -3,11 +3,17 @@
 from __future__ import annotations
 
 import functools
+from typing import Annotated
+
+import typer
 
 from coppice_cli import compose, options
 
 
-def follow(folder: options.Project = options.HERE) -> None:
+def follow(
+    folder: options.Project = options.HERE,
+    once: Annotated[bool, typer.Option("--once", help="Store what there is, then stop.")] = False,
+) -> None:
     """Store what happened on all machines in this one's log, each event once.
 
     Waits while no broker can be reached. Ends with exit code 9 where Kafka's
@@ -39,4 +45,5 @@ def follow(folder: options.Project = options.HERE) -> None:
         ),
         recorder=recorder.Recorder(tree.project.name, tree.kafka.prefix),
         port=tree.kafka.follow_metrics_port,
+        once=once,
     )

@@ -3,11 +3,17 @@
 from __future__ import annotations
 
 import functools
+from typing import Annotated
+
+import typer
 
 from coppice_cli import compose, options
 
 
-def relay(folder: options.Project = options.HERE) -> None:
+def relay(
+    folder: options.Project = options.HERE,
+    once: Annotated[bool, typer.Option("--once", help="Send what waits, then stop.")] = False,
+) -> None:
     """Send what happened on this machine to Kafka, each event at least once.
 
     Waits while no broker can be reached. Ends with exit code 9 where Kafka
@@ -38,4 +44,5 @@ def relay(folder: options.Project = options.HERE) -> None:
         ),
         recorder=relay_recorder.Recorder(tree.project.name, tree.home),
         port=tree.kafka.relay_metrics_port,
+        once=once,
     )

@@ -105,6 +105,30 @@ class TestSending:
 
         assert shared.read(base.START).events == [*served, *judged]
 
+    def test_a_relay_that_runs_once_ends_when_nothing_waits(
+        self, outbox: SqliteLog, replica: SqliteLog
+    ) -> None:
+        outbox.append([events.prediction(str(each)) for each in range(300)])
+        replica.append([events.command("pause")])
+        relaying, recorder, _ = made(MemoryLog(), {"outbox": outbox, "events": replica})
+        relaying.drain()
+
+        assert shown(recorder, "coppice_relay_events_total") == 301
+
+    def test_a_relay_that_runs_once_waits_for_a_broker(self, outbox: SqliteLog) -> None:
+        outbox.append([events.feedback()])
+        answers = iter([False, False, True])
+        relaying, recorder, _ = made(MemoryLog(), {"outbox": outbox}, there=lambda: next(answers))
+        relaying.drain()
+
+        assert shown(recorder, "coppice_relay_events_total") == 1
+
+    def test_a_relay_that_runs_once_heeds_a_wish_to_stop(self, outbox: SqliteLog) -> None:
+        outbox.append([events.feedback()])
+        made(MemoryLog(), {"outbox": outbox}, there=lambda: False, stop=after(5))[0].drain()
+
+        assert outbox.backlog(base.START).events == 1
+
     def test_what_came_from_kafka_is_not_sent_there_again(self, replica: SqliteLog) -> None:
         own = events.command()
         replica.receive([events.prediction("a")], {("t", 0): 1})

@@ -263,3 +263,38 @@ def test_a_batch_that_finds_no_room_is_kept_until_there_is_some(
         assert log.consumed() == {(TOPIC, 0): 300}
         assert log.end() == "300"
     assert value(recorder, "coppice_follow_turn_errors_total", error="LogFull") == 100.0
+
+
+class TestOnce:
+    def test_it_ends_where_the_cluster_ended_when_it_was_first_asked(
+        self, follower: Follower, brokers: Brokers, log: SqliteLog
+    ) -> None:
+        brokers.add(*(events.command() for _ in range(3)))
+        follower.catch_up(lambda: False)
+
+        assert len(log.read(base.START).events) == 3
+        assert brokers.closed == 1
+
+    def test_an_empty_cluster_is_enough(
+        self, follower: Follower, brokers: Brokers, log: SqliteLog
+    ) -> None:
+        follower.catch_up(lambda: False)
+
+        assert log.read(base.START).events == []
+        assert len(brokers.connections) == 1
+
+    def test_it_waits_for_a_broker_until_it_is_asked_to_stop(
+        self, follower: Follower, brokers: Brokers
+    ) -> None:
+        brokers.there = False
+        left = iter(range(4))
+        follower.catch_up(lambda: next(left, None) is None)
+
+        assert brokers.connections == []
+
+    def test_a_cluster_that_does_not_answer_ends_it(
+        self, follower: Follower, brokers: Brokers
+    ) -> None:
+        brokers.mute = True
+        with pytest.raises(errors.FollowerStuck, match="no answer"):
+            follower.catch_up(lambda: False)
