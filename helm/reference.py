@@ -20,13 +20,13 @@ CHART = Path(__file__).resolve().parent / "coppice"
 BEGIN, END = "<!-- values: made by `python helm/reference.py` -->", "<!-- end of values -->"
 
 OWN = {
-    "store": {"home"},
+    "store": {"home", "registry", "folder", "bucket", "prefix", "endpoint", "region"},
     "serve": {"host", "port", "routing_file", "initial"},
     "events": {"backend"},
     "kafka": {"tls_ca_file", "tls_cert_file", "tls_key_file"},
     "monitor": {"host", "port"},
     "rollout": {"backend"},
-    "cluster": {"kubeconfig", "namespace", "workload", "template", "lease"},
+    "cluster": {"kubeconfig", "namespace", "workload", "template", "write_back", "candidate", "lease"},
 }
 """Settings that the chart decides itself, by table."""
 NEEDED = {"project": ["name"], "kafka": ["servers"]}

@@ -15,6 +15,9 @@
 {{- if and (eq .Values.store.kind "pvc") (not .Values.store.pvc.existingClaim) -}}
 {{- fail "store.kind is pvc: name the claim in store.pvc.existingClaim" -}}
 {{- end -}}
+{{- if and (eq .Values.store.kind "s3") (not .Values.store.s3.bucket) -}}
+{{- fail "store.kind is s3: name the bucket in store.s3.bucket" -}}
+{{- end -}}
 {{- if and (.Values.config.kafka).sasl_mechanism (not .Values.secrets.kafkaPassword.existingSecret) -}}
 {{- fail "config.kafka.sasl_mechanism needs a password: name its Secret in secrets.kafkaPassword.existingSecret" -}}
 {{- end -}}

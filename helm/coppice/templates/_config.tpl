@@ -17,6 +17,20 @@
 {{- $backend := .Values.rollout.backend -}}
 store:
   home: /var/lib/coppice
+  {{- with .Values.store }}
+  {{- if eq .kind "pvc" }}
+  registry: folder
+  folder: /var/lib/coppice-registry
+  {{- else }}
+  registry: s3
+  {{- with .s3 }}
+  bucket: {{ .bucket | quote }}
+  prefix: {{ .prefix | quote }}
+  endpoint: {{ .endpoint | quote }}
+  region: {{ .region | quote }}
+  {{- end }}
+  {{- end }}
+  {{- end }}
 serve:
   host: 0.0.0.0
   port: 3000
@@ -41,6 +55,10 @@ cluster:
   namespace: {{ .Release.Namespace }}
   workload: {{ include "coppice.cluster.workload" . }}
   template: {{ include "coppice.cluster.template" . | quote }}
+  write_back: {{ .Values.rollout.writeBack | quote }}
+  {{- if eq $backend "gateway" }}
+  candidate: {{ include "coppice.candidate.name" . }}
+  {{- end }}
   lease: {{ include "coppice.lease.name" . }}
 {{- end }}
 {{- end -}}
@@ -62,9 +80,9 @@ monitor:
 {{- ternary (include "coppice.route.name" .) (include "coppice.server.name" .) (eq .Values.rollout.backend "gateway") -}}
 {{- end -}}
 
-{{/* The Deployment that holds the pod template, where that is another object. */}}
+{{/* The Deployment that holds the pod template, where that is another object; Flagger's names it. */}}
 {{- define "coppice.cluster.template" -}}
-{{- if or (eq .Values.server.kind "WorkloadRef") (eq .Values.rollout.backend "flagger") -}}
+{{- if or (eq .Values.server.kind "WorkloadRef") (eq .Values.rollout.backend "gateway") -}}
 {{- include "coppice.server.name" . -}}
 {{- end -}}
 {{- end -}}

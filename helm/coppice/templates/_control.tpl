@@ -43,9 +43,12 @@ readinessProbe:
 {{- if and .Values.control.enabled (ne .Values.rollout.backend "none") }}true{{ end -}}
 {{- end -}}
 
-{{/* What the controller may do, by who moves the traffic. */}}
+{{/* What the controller may do, by who moves the traffic; where Git says what runs, it only looks. */}}
 {{- define "coppice.control.rules" -}}
 {{- $server := include "coppice.server.name" . -}}
+{{- $backend := .Values.rollout.backend -}}
+{{- $writes := eq .Values.rollout.writeBack "cluster" -}}
+{{- $verbs := ternary "[get, patch]" "[get]" $writes -}}
 - apiGroups: [coordination.k8s.io]
   resources: [leases]
   resourceNames: [{{ include "coppice.lease.name" . }}]
@@ -54,40 +57,51 @@ readinessProbe:
 - apiGroups: [coordination.k8s.io]
   resources: [leases]
   verbs: [create]
+{{- if $writes }}
+# Pods that run are told what changed.
 - apiGroups: [""]
   resources: [pods]
   verbs: [list, patch]
-{{- if eq .Values.rollout.backend "argo" }}
+{{- end }}
+{{- if eq $backend "argo" }}
 - apiGroups: [argoproj.io]
   resources: [rollouts]
   resourceNames: [{{ $server }}]
-  verbs: [get, patch]
+  verbs: {{ $verbs }}
+{{- if $writes }}
 - apiGroups: [argoproj.io]
   resources: [rollouts/status]
   resourceNames: [{{ $server }}]
   verbs: [patch]
-{{- else if eq .Values.rollout.backend "flagger" }}
+{{- end }}
+{{- if eq .Values.server.kind "WorkloadRef" }}
+- apiGroups: [apps]
+  resources: [deployments]
+  resourceNames: [{{ $server }}]
+  verbs: {{ $verbs }}
+{{- end }}
+{{- else if eq $backend "flagger" }}
 - apiGroups: [flagger.app]
   resources: [canaries]
   resourceNames: [{{ $server }}]
-  verbs: [get, patch]
+  verbs: {{ $verbs }}
+- apiGroups: [apps]
+  resources: [deployments]
+  resourceNames: [{{ $server }}]
+  verbs: {{ $verbs }}
+# What Flagger copies a promoted target to.
+- apiGroups: [apps]
+  resources: [deployments]
+  resourceNames: [{{ $server }}-primary]
+  verbs: [get]
 {{- else }}
 - apiGroups: [gateway.networking.k8s.io]
   resources: [httproutes]
   resourceNames: [{{ include "coppice.route.name" . }}]
-  verbs: [get, patch]
-{{- end }}
-{{- $deployments := list -}}
-{{- if or (eq .Values.server.kind "WorkloadRef") (ne .Values.rollout.backend "argo") }}
-{{- $deployments = append $deployments $server }}
-{{- end }}
-{{- if eq .Values.rollout.backend "gateway" }}
-{{- $deployments = append $deployments (include "coppice.candidate.name" .) }}
-{{- end }}
-{{- with $deployments }}
+  verbs: {{ $verbs }}
 - apiGroups: [apps]
   resources: [deployments]
-  resourceNames: {{ toJson . }}
-  verbs: [get, patch]
+  resourceNames: [{{ $server }}, {{ include "coppice.candidate.name" . }}]
+  verbs: {{ $verbs }}
 {{- end }}
 {{- end -}}

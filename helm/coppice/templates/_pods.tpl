@@ -111,6 +111,19 @@ securityContext:
 {{- end }}
 {{- end -}}
 
+{{/* (list $ read-only): where versions lie, for what reads or writes them. */}}
+{{- define "coppice.mounts.store" -}}
+{{- $root := index . 0 -}}
+{{- if eq $root.Values.store.kind "pvc" }}
+- name: registry
+  mountPath: /var/lib/coppice-registry
+  {{- with $root.Values.store.pvc.subPath }}
+  subPath: {{ . }}
+  {{- end }}
+  readOnly: {{ index . 1 }}
+{{- end }}
+{{- end -}}
+
 {{/* Mounts and volumes of every pod of ours. */}}
 {{- define "coppice.mounts" -}}
 - name: project
@@ -155,15 +168,23 @@ securityContext:
 - name: tmp
   emptyDir:
     sizeLimit: {{ $root.Values.tmpSizeLimit }}
+{{- if eq $root.Values.store.kind "pvc" }}
+- name: registry
+  persistentVolumeClaim:
+    claimName: {{ $root.Values.store.pvc.existingClaim }}
+{{- end }}
 {{- end -}}
 
-{{/* (list $ name arguments resources): a process of the worker's image, as an element of a list. */}}
+{{/* (list $ name arguments resources store): a process of the worker's image, as an element of a list;
+where it has to do with versions, with what the store asks for. */}}
 {{- define "coppice.process" -}}
 {{- $root := index . 0 -}}
 - name: {{ index . 1 }}
   {{- include "coppice.container" (list $root "worker") | nindent 2 }}
   args: {{ concat (index . 2) (list "--project" "/etc/coppice") | toJson }}
-  {{- with include "coppice.env" $root | trim }}
+  {{- $env := include "coppice.env" $root }}
+  {{- if index . 4 }}{{ $env = print $env (include "coppice.env.store" $root) }}{{ end }}
+  {{- with trim $env }}
   env:
     {{- . | nindent 4 }}
   {{- end }}
@@ -171,12 +192,15 @@ securityContext:
     {{- toYaml (index . 3) | nindent 4 }}
   volumeMounts:
     {{- include "coppice.mounts" $root | nindent 4 }}
+    {{- if index . 4 }}
+    {{- include "coppice.mounts.store" (list $root false) | nindent 4 }}
+    {{- end }}
 {{- end -}}
 
 {{/* What sends this pod's log to Kafka: a process that starts before the others and ends after
 them, so that it sends what they left. */}}
 {{- define "coppice.relay" -}}
-{{ include "coppice.process" (list . "relay" (list "relay") .Values.relay.resources) }}
+{{ include "coppice.process" (list . "relay" (list "relay") .Values.relay.resources false) }}
 {{- if .Values.relay.native }}
   restartPolicy: Always
 {{- end }}
@@ -184,7 +208,7 @@ them, so that it sends what they left. */}}
 
 {{/* What keeps this pod's replica of the log. */}}
 {{- define "coppice.follow" -}}
-{{ include "coppice.process" (list . "follow" (list "follow") .Values.control.follow.resources) }}
+{{ include "coppice.process" (list . "follow" (list "follow") .Values.control.follow.resources false) }}
 {{- if .Values.relay.native }}
   restartPolicy: Always
 {{- end }}

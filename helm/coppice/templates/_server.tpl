@@ -27,21 +27,24 @@ spec:
   {{- include "coppice.pod" (list $root $server "server") | nindent 2 }}
   serviceAccountName: {{ include "coppice.serviceAccount.server" $root }}
   terminationGracePeriodSeconds: {{ $server.terminationGracePeriodSeconds }}
+  {{- if or $root.Values.relay.native (eq $root.Values.store.kind "s3") }}
   initContainers:
+    {{- if eq $root.Values.store.kind "s3" }}
     - name: pull
       {{- include "coppice.container" (list $root "worker") | nindent 6 }}
       args:
         {{- include "coppice.server.pull" $root | nindent 8 }}
       env:
         {{- include "coppice.server.env" $root | nindent 8 }}
-        {{- include "coppice.env.store" $root | nindent 8 }}
       volumeMounts:
         {{- include "coppice.server.mounts" $root | nindent 8 }}
       resources:
         {{- toYaml $root.Values.store.resources | nindent 8 }}
+    {{- end }}
     {{- if $root.Values.relay.native }}
     {{- include "coppice.relay" $root | nindent 4 }}
     {{- end }}
+  {{- end }}
   containers:
     - name: server
       {{- include "coppice.container" (list $root "server") | nindent 6 }}
@@ -97,6 +100,7 @@ spec:
 - name: COPPICE_SERVE__INITIAL
   value: {{ .Values.model.initialRef | quote }}
 {{- include "coppice.env" . }}
+{{- include "coppice.env.store" . }}
 {{- end -}}
 
 {{- define "coppice.server.pull" -}}
@@ -110,6 +114,7 @@ spec:
 {{ include "coppice.mounts" . }}
 - name: models
   mountPath: /var/lib/coppice/bentoml
+{{- include "coppice.mounts.store" (list . true) }}
 {{- end -}}
 
 {{- define "coppice.server.volumes" -}}
