@@ -21,7 +21,7 @@ $(READY): pyproject.toml constraints.txt
 demo: setup
 	$(BIN)/coppice demo
 
-test: setup
+test: setup build/s3-venv/.ready
 	$(BIN)/python -m pytest
 
 check: lint types contracts test
@@ -51,6 +51,7 @@ bench-serving: setup build/bench-venv/.ready build/bench-mlserver-venv/.ready
 	command -v wrk >/dev/null || { echo "bench-serving needs the program wrk"; exit 1; }
 	OMP_NUM_THREADS=1 $(BIN)/python bench/serving.py
 
+build/s3-venv/.ready: tests/support/s3-requirements.txt
 build/bench-venv/.ready: bench/serving-requirements.txt
 build/bench-mlserver-venv/.ready: bench/serving-mlserver-requirements.txt
 build/%/.ready:

@@ -21,6 +21,8 @@ is wrapped where the library is at home and chained as the cause; bugs are never
     │   ├── MemberStuck             exit 9            Kafka's client gets nowhere
     │   └── UndecodableEvent
     ├── RequestError                         HTTP 400 what a client sent
+    │   ├── Unauthorized                     HTTP 401
+    │   ├── Forbidden                        HTTP 403
     │   ├── UnknownModel                     HTTP 404
     │   ├── UnknownRequest                   HTTP 404
     │   ├── RepeatedFeedback                 HTTP 409
@@ -32,6 +34,7 @@ is wrapped where the library is at home and chained as the cause; bugs are never
     ├── RolloutError                exit 7            a step that the state does not allow
     │   └── ClusterConflict                           somebody else wrote the object in between
     └── EnvironmentProblem          exit 8            port taken, disk full, package shadowed
+        ├── RegistryProblem              HTTP 503     the store of versions refuses, or is not there
         └── ClusterProblem               HTTP 503     the Kubernetes API refuses, or is not there
             ├── NotInCluster                          no such object
             └── ClusterExpired                        a watch's version is forgotten
@@ -135,6 +138,18 @@ class RequestError(CoppiceError):
     http_status = 400
 
 
+class Unauthorized(RequestError):
+    """The token is missing or wrong. Send it as `Authorization: Bearer TOKEN`."""
+
+    http_status = 401
+
+
+class Forbidden(RequestError):
+    """That may not be asked for from here."""
+
+    http_status = 403
+
+
 class UnknownModel(RequestError):
     """This server does not serve that model."""
 
@@ -194,6 +209,12 @@ class EnvironmentProblem(CoppiceError):
     """This machine's environment stands in the way."""
 
     exit_code = 8
+
+
+class RegistryProblem(EnvironmentProblem):
+    """The store of versions cannot be used."""
+
+    http_status = 503
 
 
 class ClusterConflict(RolloutError):

@@ -57,13 +57,6 @@ class ProjectSettings(Section):
     """Seed of every random choice, so that a run can be repeated."""
 
 
-class StoreSettings(Section):
-    """Where state lives."""
-
-    home: Path = Path(".coppice")
-    """Folder of all local state, relative to coppice.toml: log, registry, routing table."""
-
-
 class TrainSettings(Section):
     """How a dense parent is trained where no checkpoint is given."""
 
@@ -332,9 +325,11 @@ class RetrainSettings(Section):
 class RolloutSettings(Section):
     """How a candidate becomes champion."""
 
-    backend: Literal["local", "argo"] = "local"
-    """Who moves the traffic: `local` writes the routing table that our router reads; `argo` names
-    the version in a Rollout of Argo Rollouts, which moves the traffic and asks for verdicts."""
+    backend: Literal["local", "argo", "flagger", "gateway", "auto"] = "local"
+    """Who moves the traffic: `local` writes the routing table that our router reads; `argo` and
+    `flagger` name the version to Argo Rollouts or Flagger, which move the traffic and ask for
+    verdicts; `gateway` sets the weights of an HTTPRoute; `auto` is whichever of `argo` and
+    `flagger` looks after the workload."""
     auto: bool = True
     """Whether verdicts move a rollout by themselves; otherwise only `coppice rollout` does."""
     mirror: float = Field(default=1.0, gt=0, le=1)
@@ -355,6 +350,17 @@ class RolloutSettings(Section):
     """Pause between two looks at the log."""
     metrics_port: int = Field(default=0, ge=0, le=65535)
     """Port of the controller's own /metrics on loopback; 0 does not serve them."""
+    host: str = "127.0.0.1"
+    """Address of the controller's doors: verdicts, hooks, commands."""
+    port: int = Field(default=0, ge=0, le=65535)
+    """Port of the controller's doors; 0 does not open them."""
+    token: pydantic.SecretStr = pydantic.SecretStr("")
+    """What a command must carry as `Authorization: Bearer`. Set it by COPPICE_ROLLOUT__TOKEN or
+    `token_file`; without one, commands are taken on loopback alone."""
+    token_file: Path | None = None
+    """File that holds the token instead, relative to coppice.toml; read anew each time."""
+    alerts: Literal["note", "pause", "abort"] = "note"
+    """What an alert about the version on trial does when Alertmanager tells of it."""
 
     @pydantic.field_validator("steps")
     @classmethod

@@ -33,13 +33,13 @@ from coppice.sections import (
     RetrainSettings,
     RolloutSettings,
     Section,
-    StoreSettings,
     TrainSettings,
 )
 from coppice.sections_cluster import ClusterSettings
 from coppice.sections_events import EventSettings
 from coppice.sections_kafka import KafkaSettings
 from coppice.sections_serve import ServeSettings
+from coppice.sections_store import StoreSettings
 
 __all__ = [
     "FILE",
@@ -129,7 +129,7 @@ class Settings(BaseSettings):
 
     @property
     def registry_path(self) -> Path:
-        """BentoML's home folder for this project's model store."""
+        """This machine's part of the registry: BentoML's home, or a far registry's cache."""
         return self.home / "bentoml"
 
     @classmethod

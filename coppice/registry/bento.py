@@ -80,7 +80,7 @@ class BentoRegistry:
         with self._lock():
             state = self._read()
             now = state.names.get(name, {})
-            full = shelf.full_tags(self._models, name, aliases, now)
+            full = shelf.full_tags(name, aliases, now, shelf.Folders(self._models))
             names = {**state.names, name: shelf.moved(now, full)}
             content = msgspec.json.format(msgspec.json.encode(_Aliases(names=names)))
             files.replace(self._home / "aliases.json", content + b"\n")

@@ -47,6 +47,6 @@ class MemoryRegistry:
 
     def point(self, name: str, aliases: Mapping[base.Alias, str | None]) -> None:
         """Move several aliases in one step; see `base.Registry.point`."""
-        full = shelf.full_tags(self._models, name, aliases, self.aliases(name))
+        full = shelf.full_tags(name, aliases, self.aliases(name), shelf.Folders(self._models))
         with self._lock:
             self._aliases[name] = shelf.moved(self._aliases.get(name, {}), full)

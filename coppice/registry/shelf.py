@@ -12,11 +12,48 @@ import shutil
 import tempfile
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Protocol
 
 from coppice import artifact, errors
 from coppice.registry import base
 
 _NAME = re.compile(r"[a-z0-9]([-._a-z0-9]{0,61}[a-z0-9])?")
+_IDENTITY = re.compile(rf"[0-9a-f]{{{artifact.ID_LENGTH}}}")
+
+
+class Catalogue(Protocol):
+    """What a registry holds, as far as words for versions are looked up in it."""
+
+    def holds(self, tag: str) -> bool:
+        """Whether there is such a version, its tag being given in full."""
+        ...
+
+    def tags(self, name: str) -> list[str]:
+        """Return the tags of all versions of a name, newest first."""
+        ...
+
+    def names(self) -> list[str]:
+        """Return the names that have versions."""
+        ...
+
+
+class Folders:
+    """The catalogue of a folder in our layout."""
+
+    def __init__(self, root: Path) -> None:
+        self._root = root
+
+    def holds(self, tag: str) -> bool:
+        """Whether there is such a version."""
+        return (self._root / tag.replace(":", "/") / artifact.MANIFEST).is_file()
+
+    def tags(self, name: str) -> list[str]:
+        """Return the tags of all versions of a name, newest first."""
+        return tags(self._root, name)
+
+    def names(self) -> list[str]:
+        """Return the names that have versions."""
+        return [path.name for path in self._root.glob("*") if path.is_dir()]
 
 
 def add(
@@ -38,12 +75,8 @@ def add(
     ArtifactError
         The folder is not a whole and unaltered artifact, or its name cannot be a tag's.
     """
-    tag = artifact.tag(folder)
-    name, _, identity = tag.rpartition(":")
-    if _NAME.fullmatch(name) is None:
-        message = f"{name!r} cannot name a version: use lower case, digits, `-`, `_` and `.`"
-        raise errors.ArtifactError(message)
-    target = root / name / identity
+    tag = checked_tag(folder)
+    target = root / tag.replace(":", "/")
     if _is_whole(target, tag):
         artifact.verify(folder, tag)
         return tag
@@ -55,8 +88,43 @@ def add(
         artifact.verify(copy, tag)
         if finish is not None:
             finish(copy, tag)
-        _take_place(copy, target, aside=Path(scratch) / "old", tag=tag)
+        take_place(copy, target, aside=Path(scratch) / "old", tag=tag)
     return tag
+
+
+def checked_tag(folder: Path) -> str:
+    """Return the tag of an artifact that a registry can take.
+
+    Raises
+    ------
+    ArtifactError
+        The folder is no artifact, or its name cannot be a tag's.
+    """
+    tag = artifact.tag(folder)
+    name = tag.rpartition(":")[0]
+    if not is_name(name):
+        message = f"{name!r} cannot name a version: use lower case, digits, `-`, `_` and `.`"
+        raise errors.ArtifactError(message)
+    return tag
+
+
+def is_name(name: str) -> bool:
+    """Whether a tag can hold that name.
+
+    >>> is_name("vision"), is_name("../etc")
+    (True, False)
+    """
+    return _NAME.fullmatch(name) is not None
+
+
+def is_full(tag: str) -> bool:
+    """Whether a tag is whole: a name, and an id from its first digit to the last.
+
+    >>> is_full("vision:0123456789ab"), is_full("vision:0123"), is_full("vision:champion")
+    (True, False, False)
+    """
+    name, _, identity = tag.partition(":")
+    return is_name(name) and _IDENTITY.fullmatch(identity) is not None
 
 
 def _is_whole(target: Path, tag: str) -> bool:
@@ -67,7 +135,8 @@ def _is_whole(target: Path, tag: str) -> bool:
     return True
 
 
-def _take_place(copy: Path, target: Path, *, aside: Path, tag: str) -> None:
+def take_place(copy: Path, target: Path, *, aside: Path, tag: str) -> None:
+    """Rename a whole copy into its place; what is damaged there goes aside."""
     target.parent.mkdir(parents=True, exist_ok=True)
     try:
         if target.exists():
@@ -102,38 +171,48 @@ def find(root: Path, tag: str, aliases: Mapping[base.Alias, str]) -> Path:
     UnknownVersion
         No version, or more than one, goes by that tag.
     """
-    name, _, wanted = tag.partition(":")
+    return root / resolve(tag, aliases, Folders(root)).replace(":", "/")
+
+
+def resolve(tag: str, aliases: Mapping[base.Alias, str], held: Catalogue) -> str:
+    """Return the full tag of the version that a tag, an alias or an id's start names.
+
+    Raises
+    ------
+    UnknownVersion
+        No version, or more than one, goes by that tag.
+    """
+    wanted = tag.partition(":")[2]
     reference = next((full for alias, full in aliases.items() if alias == wanted), tag)
     name, _, wanted = reference.partition(":")
-    exact = root / name / wanted
-    if _NAME.fullmatch(name) and wanted.isalnum():
-        if (exact / artifact.MANIFEST).is_file():
-            return exact
-        starts = [found for found in tags(root, name) if found.startswith(reference)]
+    if is_name(name) and wanted.isalnum():
+        if held.holds(reference):
+            return reference
+        starts = [found for found in held.tags(name) if found.startswith(reference)]
         if len(starts) == 1:
-            return root / starts[0].replace(":", "/")
+            return starts[0]
         if starts:
             message = f"{tag!r} could be any of {', '.join(starts)}; give more of the id"
             raise errors.UnknownVersion(message)
-    message = f"there is no version {tag!r} in the registry; {_nearest(root, tag, aliases)}"
+    message = f"there is no version {tag!r} in the registry; {_nearest(tag, aliases, held)}"
     raise errors.UnknownVersion(message)
 
 
-def _nearest(root: Path, tag: str, aliases: Mapping[base.Alias, str]) -> str:
+def _nearest(tag: str, aliases: Mapping[base.Alias, str], held: Catalogue) -> str:
     name = tag.partition(":")[0]
-    names = [path.name for path in root.glob("*") if path.is_dir()]
+    names = held.names()
     if name not in names:
         return f"known names: {', '.join(sorted(names)) or 'none yet'}"
-    known = [*tags(root, name), *(f"{name}:{alias}" for alias in sorted(aliases))]
+    known = [*held.tags(name), *(f"{name}:{alias}" for alias in sorted(aliases))]
     near = difflib.get_close_matches(tag, known, n=5, cutoff=0.0)
     return f"the nearest: {', '.join(near) or 'none yet'}"
 
 
 def full_tags(
-    root: Path,
     name: str,
     wanted: Mapping[base.Alias, str | None],
     aliases: Mapping[base.Alias, str],
+    held: Catalogue,
 ) -> dict[base.Alias, str | None]:
     """Look up every version that aliases are about to point at and return their full tags.
 
@@ -143,16 +222,16 @@ def full_tags(
         One of them is not in the registry, or is a version of another name.
     """
     return {
-        alias: None if tag is None else _full_tag(find(root, tag, aliases), name)
+        alias: None if tag is None else _of_name(resolve(tag, aliases, held), name)
         for alias, tag in wanted.items()
     }
 
 
-def _full_tag(path: Path, name: str) -> str:
-    if path.parent.name != name:
-        message = f"{path.parent.name}:{path.name} is no version of {name}; point at one of those"
+def _of_name(tag: str, name: str) -> str:
+    if tag.partition(":")[0] != name:
+        message = f"{tag} is no version of {name}; point at one of those"
         raise errors.UnknownVersion(message)
-    return f"{name}:{path.name}"
+    return tag
 
 
 def moved(

@@ -17,21 +17,29 @@ import pytest
 from coppice import artifact, errors
 from coppice.registry.base import Registry
 from coppice.registry.bento import BentoRegistry
+from coppice.registry.folder import FolderRegistry
 from coppice.registry.memory import MemoryRegistry
 from coppice.runtime import Runtime
-from tests.support import artifacts
+from tests.support import artifacts, s3
 
 OPENERS: dict[str, Callable[[Path], Registry]] = {
     "memory": lambda folder: MemoryRegistry(folder / "registry"),
     "bento": lambda folder: BentoRegistry(folder / "registry"),
+    "folder": lambda folder: FolderRegistry(folder / "registry"),
 }
+KINDS = [*sorted(OPENERS), pytest.param("s3", marks=s3.needs_server)]
 
 Pack: TypeAlias = Callable[..., Path]
 
 
-@pytest.fixture(params=sorted(OPENERS))
+def _in_a_bucket(endpoint: str) -> Callable[[Path], Registry]:
+    return lambda folder: s3.place(endpoint).registry(folder / "registry")
+
+
+@pytest.fixture(params=KINDS)
 def registry(request: pytest.FixtureRequest, tmp_path: Path) -> Registry:
-    return OPENERS[request.param](tmp_path)
+    opener = OPENERS.get(request.param) or _in_a_bucket(request.getfixturevalue("s3_endpoint"))
+    return opener(tmp_path)
 
 
 @pytest.fixture
@@ -203,7 +211,8 @@ class TestLookingUp:
     def test_a_damaged_version_does_not_hide_the_others(
         self, registry: Registry, pack: Pack
     ) -> None:
-        sound, damaged = registry.add(pack(0.5)), registry.add(pack(0.6))
+        sound = registry.add(pack(0.5, created_at=2.0))
+        damaged = registry.add(pack(0.6, created_at=1.0))
         (registry.path(damaged) / artifact.MANIFEST).write_text("{")
 
         assert registry.tags("tiny") == [sound, damaged]
