@@ -25,7 +25,7 @@ OWN = {
     "events": {"backend"},
     "kafka": {"tls_ca_file", "tls_cert_file", "tls_key_file"},
     "monitor": {"host", "port"},
-    "rollout": {"backend"},
+    "rollout": {"backend", "host", "port", "token_file"},
     "cluster": {"kubeconfig", "namespace", "workload", "template", "write_back", "candidate", "lease"},
 }
 """Settings that the chart decides itself, by table."""

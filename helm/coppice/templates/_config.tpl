@@ -51,6 +51,11 @@ kafka:
 {{- if ne $backend "none" }}
 rollout:
   backend: {{ $backend }}
+  host: 0.0.0.0
+  port: 3002
+  {{- if .Values.secrets.controlToken.existingSecret }}
+  token_file: /etc/coppice-token/token
+  {{- end }}
 cluster:
   namespace: {{ .Release.Namespace }}
   workload: {{ include "coppice.cluster.workload" . }}

@@ -17,9 +17,10 @@ readinessProbe:
   failureThreshold: 3
 {{- end -}}
 
-{{/* What a pod's identity usually brings along, for one container of the pod instead of all. */}}
-{{- define "coppice.control.token" -}}
-- name: token
+{{/* What only the controller gets: the pod's identity, which usually all containers of a pod have, and
+the token that its own doors ask for. */}}
+{{- define "coppice.control.volumes" -}}
+- name: identity
   projected:
     sources:
       - serviceAccountToken:
@@ -36,6 +37,16 @@ readinessProbe:
             - path: namespace
               fieldRef:
                 fieldPath: metadata.namespace
+{{- with .Values.secrets.controlToken }}
+{{- if .existingSecret }}
+- name: token
+  secret:
+    secretName: {{ .existingSecret }}
+    items:
+      - key: {{ .key }}
+        path: token
+{{- end }}
+{{- end }}
 {{- end -}}
 
 {{/* Whether pods of ours ask the cluster's API: "true" or "". */}}

@@ -69,9 +69,13 @@ annotations:
 {{- define "coppice.watched" -}}
 server:
   http: coppice-service
+{{- if .Values.control.enabled }}
 control:
   monitor: coppice-monitor
+  {{- if include "coppice.controls" . }}
   http: coppice-rollout
+  {{- end }}
+{{- end }}
 {{- end -}}
 
 {{- define "coppice.analysis.args" -}}

@@ -46,10 +46,8 @@ the annotations: the controller writes them, and an upgrade must not take them b
 {{- $root := index . 0 -}}
 {{- $pod := index . 1 -}}
 labels:
-  {{- include "coppice.selector" (list $root (index . 2)) | nindent 2 }}
-  {{- with merge (dict) (index . 3) $pod.podLabels $root.Values.commonLabels }}
-  {{- toYaml . | nindent 2 }}
-  {{- end }}
+  {{- $own := include "coppice.selector" (list $root (index . 2)) | fromYaml }}
+  {{- merge $own (index . 3) $pod.podLabels $root.Values.commonLabels | toYaml | nindent 2 }}
 annotations:
   checksum/config: {{ include "coppice.config.data" $root | sha256sum }}
   {{- with index . 4 }}

@@ -1,7 +1,8 @@
-{{/* (list $ "server"): what a workload's pods are found by; a gateway splits between two of them. */}}
+{{/* (list $ "server"): what a workload's pods are found by; a gateway splits between two of them, and
+Flagger tells its own from the target's by this label. */}}
 {{- define "coppice.server.selector" -}}
 {{ include "coppice.selector" (list (index . 0) "server") }}
-coppice.dev/workload: {{ index . 1 }}
+app: {{ include (printf "coppice.%s.name" (index . 1)) (index . 0) }}
 {{- end -}}
 
 {{/* (list $ "server"): how a workload has as many pods as it should, and what they are. */}}
@@ -20,7 +21,7 @@ template:
 {{- define "coppice.server.template" -}}
 {{- $root := index . 0 -}}
 {{- $server := $root.Values.server -}}
-{{- $labels := dict "coppice.dev/workload" (index . 1) -}}
+{{- $labels := include "coppice.server.selector" . | fromYaml -}}
 metadata:
   {{- include "coppice.pod.metadata" (list $root $server "server" $labels (include "coppice.scrape" (list $root 3000))) | nindent 2 }}
 spec:
