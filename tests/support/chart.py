@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import importlib.util
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -14,6 +15,8 @@ from tests.support import house
 FOLDER = house.ROOT / "helm" / "coppice"
 NAME, NAMESPACE = "shop", "models"
 """Release and namespace of every render; neither is a word of the chart, so that none hides."""
+
+ABSENT = "helm-python-sdk has no wheel for this machine"
 
 Object = dict[str, Any]
 
@@ -38,6 +41,11 @@ class Strict(yaml.CSafeLoader):
             message = f"{', '.join(twice)} comes twice, {node.start_mark}"
             raise yaml.YAMLError(message)
         return super().construct_mapping(node, deep)
+
+
+def installed() -> bool:
+    """Say whether there is a Helm engine for this machine."""
+    return importlib.util.find_spec("helm_python") is not None
 
 
 def engine() -> Any:

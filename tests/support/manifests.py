@@ -44,6 +44,8 @@ class PodTemplate(NamedTuple):
     labels: dict[str, str]
     annotations: dict[str, str]
     spec: Object
+    claims: tuple[str, ...] = ()
+    """Volumes that a StatefulSet makes for each pod."""
 
     @property
     def containers(self) -> list[Object]:
@@ -83,6 +85,10 @@ def pods(objects: Objects) -> list[PodTemplate]:
                     metadata.get("labels", {}),
                     metadata.get("annotations", {}),
                     template["spec"],
+                    tuple(
+                        claim["metadata"]["name"]
+                        for claim in found["spec"].get("volumeClaimTemplates", [])
+                    ),
                 )
             )
     return made
@@ -272,7 +278,7 @@ def no_routing(objects: Objects) -> Iterator[str]:
 def volumes(objects: Objects) -> Iterator[str]:
     """What is mounted is there, what is there is mounted, and no two mounts are in one place."""
     for pod in pods(objects):
-        there = {volume["name"] for volume in pod.spec.get("volumes", [])}
+        there = {volume["name"] for volume in pod.spec.get("volumes", [])} | {*pod.claims}
         used = set()
         for box in pod.everything:
             mounts = box.get("volumeMounts", [])

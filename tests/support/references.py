@@ -73,6 +73,10 @@ KEYS = {
 """Where a pod names entries of a ConfigMap."""
 
 
+BY_CLUSTER = frozenset({("ConfigMap", "kube-root-ca.crt")})
+"""What a cluster puts into every namespace."""
+
+
 class Reference(NamedTuple):
     """One object that another one names."""
 
@@ -83,7 +87,7 @@ class Reference(NamedTuple):
 
 def missing(objects: Objects, values: Mapping[str, Any]) -> Iterator[str]:
     """Every reference leads somewhere, and so does every entry of a ConfigMap that is named."""
-    there = {(found["kind"], found["metadata"]["name"]) for found in objects}
+    there = {(found["kind"], found["metadata"]["name"]) for found in objects} | BY_CLUSTER
     before = set(existing(values))
     for asked in references(objects):
         if (asked.kind, asked.name) not in there and asked.name not in before:
@@ -152,14 +156,23 @@ def along(value: Any, place: str) -> Iterator[Any]:
 
 def urls(objects: Objects, namespace: str) -> Iterator[str]:
     """An address in the release's namespace names a service of it, and a port that it has."""
-    services = {found["metadata"]["name"]: found for found in objects if found["kind"] == "Service"}
+    services = {
+        found["metadata"]["name"]: {str(port["port"]) for port in found["spec"]["ports"]}
+        for found in objects
+        if found["kind"] == "Service"
+    }
+    for found in objects:
+        if found["kind"] == "Canary":
+            # Flagger makes this one itself.
+            port = found["spec"]["service"]["port"]
+            services[found["spec"]["targetRef"]["name"]] = {str(port)}
     for by, host, port in _addresses(objects):
         name, *rest = host.split(".")
         if rest[:1] != [namespace]:
             continue
         if name not in services:
             yield f"{by}: there is no Service {name!r}"
-        elif port not in {str(each["port"]) for each in services[name]["spec"]["ports"]}:
+        elif port not in services[name]:
             yield f"{by}: Service {name!r} has no port {port!r}"
 
 

@@ -1,0 +1,133 @@
+"""The chart, rendered by the real Helm engine in every mode, is what clusters and tools take."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+
+from tests.support import chart, kinds, manifests, manifests_security, references, wiring
+from tests.support.manifests import Object, Objects
+
+pytestmark = pytest.mark.skipif(not chart.installed(), reason=chart.ABSENT)
+
+MODES = chart.modes()
+RULES = (*manifests.RULES, *wiring.RULES, *manifests_security.RULES)
+
+
+def distinct(wanted: Callable[[Object], bool]) -> list[Object]:
+    """Return the objects of all modes, each form of one once."""
+    found = {
+        manifests.canonical(each): each
+        for mode in MODES
+        for each in chart.release(mode).objects
+        if wanted(each)
+    }
+    return list(found.values())
+
+
+def test_there_is_a_mode_for_every_way_to_install() -> None:
+    assert set(MODES) == {
+        "argo-rollout",
+        "argo-workload-ref",
+        "everything",
+        "flagger",
+        "gateway",
+        "gitops",
+        "hpa",
+        "kafka-tls-sasl",
+        "keda",
+        "local",
+        "minimal",
+        "registry-pvc",
+        "registry-s3",
+    }
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_a_strict_lint_finds_nothing(mode: str) -> None:
+    assert chart.findings(chart.values(mode)) == []
+
+
+@pytest.mark.parametrize("cluster", [f"v{version}.0" for version in kinds.VERSIONS])
+def test_no_supported_cluster_has_removed_what_is_used(cluster: str) -> None:
+    assert chart.findings(chart.values("everything"), cluster=cluster) == []
+
+
+def test_the_defaults_of_the_chart_keep_its_schema() -> None:
+    with chart.engine().Chart.load(str(chart.FOLDER)) as loaded:
+        loaded.validate_schema({**chart.values("minimal")})
+
+
+@pytest.mark.parametrize("rule", RULES, ids=lambda rule: rule.__name__)
+@pytest.mark.parametrize("mode", MODES)
+def test_a_release_keeps_the_rules(mode: str, rule: Callable[[Objects], Iterator[str]]) -> None:
+    assert list(rule(chart.release(mode).objects)) == []
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_everything_that_is_named_is_there(mode: str) -> None:
+    found = chart.release(mode)
+    assert list(references.missing(found.objects, found.values)) == []
+    assert list(references.urls(found.objects, chart.NAMESPACE)) == []
+
+
+def test_every_supported_version_takes_the_kinds_of_kubernetes() -> None:
+    found = distinct(lambda each: not kinds.is_custom(each))
+    assert len(found) > len(MODES)
+    assert [told for each in found for told in kinds.of_kubernetes(each)] == []
+
+
+def test_every_tool_takes_its_kinds() -> None:
+    found = distinct(kinds.is_custom)
+    assert {each["kind"] for each in found} == {
+        "AnalysisTemplate",
+        "Canary",
+        "HTTPRoute",
+        "MetricTemplate",
+        "PodMonitor",
+        "PrometheusRule",
+        "Rollout",
+        "ScaledObject",
+        "ServiceMonitor",
+    }
+    assert [told for each in found for told in kinds.of_tools(each)] == []
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_a_render_does_not_depend_on_when_it_is_made(mode: str) -> None:
+    again = chart.render(chart.values(mode), is_install=False, is_upgrade=True, revision=7)
+    assert again.objects == chart.release(mode).objects
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_the_notes_say_something_and_no_secret(mode: str) -> None:
+    (notes,) = (text for path, text in chart.release(mode).texts.items() if "NOTES" in path)
+    assert len(notes.split()) > 20
+    assert "<no value>" not in notes
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_no_value_that_is_missing_leaves_a_trace(mode: str) -> None:
+    texts = chart.release(mode).texts
+    traces = ("<no value>", "<nil>", "%!s(", "map[")
+    assert [path for path, text in texts.items() if any(trace in text for trace in traces)] == []
+
+
+def planted(place: str, value: Any) -> Object:
+    """Return the values of `everything` with one of them set, tables made on the way."""
+    chosen = copy.deepcopy(chart.values("everything"))
+    *tables, last = place.split(".")
+    table = chosen
+    for name in tables:
+        table = table.setdefault(name, {})
+    table[last] = value
+    return chosen
+
+
+def test_a_longer_name_of_a_release_is_cut() -> None:
+    found = chart.render(chart.values("everything"), name="a" * 53)
+    assert list(manifests.names(found.objects)) == []
+    assert list(manifests.once(found.objects)) == []
