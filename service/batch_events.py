@@ -69,6 +69,7 @@ class Ledger:
         self._policy = tree.events.capture
         self._secret = tree.serve.routing_key_secret.get_secret_value()
         self._model = offline(tree.project.name)
+        self._cap = tree.events.cap_bytes
         self._job, self._version = job, version
         self._clock = clock.SystemClock()
 
@@ -78,16 +79,18 @@ class Ledger:
         Raises
         ------
         LogFull
-            Most of the log's room is taken, and the rest is for live traffic.
+            The log's room would be taken but for the rest, which is for live traffic.
         """
-        if self._log.room() <= RESERVE:
+        now = self._clock.now()
+        events = [self._event(batch, now) for batch in batches]
+        taken = sum(len(event.data) for event in events) / self._cap if self._cap else 0.0
+        if self._log.room() - taken < RESERVE:
             message = (
-                f"only {RESERVE:.0%} of events.cap_bytes is left, which live traffic needs; make "
-                "room and run the same command again, or leave --log away"
+                f"this would leave less than {RESERVE:.0%} of events.cap_bytes, which live traffic "
+                "needs; make room and run the same command again, or leave --log away"
             )
             raise errors.LogFull(message)
-        now = self._clock.now()
-        self._log.append([self._event(batch, now) for batch in batches])
+        self._log.append(events)
 
     def _event(self, batch: Batch, now: float) -> records.Event:
         request_id = f"{self._job}-{batch.first}"
