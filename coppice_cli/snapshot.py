@@ -14,8 +14,9 @@ import msgspec
 
 from coppice import artifact, errors, records, routing, settings
 from coppice.registry import base as registry_base
-from coppice_cli import client, figures, steering
+from coppice_cli import client, figures
 from coppice_cli.supervise import lock
+from deploy import orders
 
 if TYPE_CHECKING:
     from coppice.eventlog.base import IndexedLog
@@ -102,7 +103,7 @@ def take(
         model=model,
         at=now,
         source=measured.source,
-        rollout=steering.state_of(log, model),
+        rollout=orders.state_of(log, model),
         generation=table.generation if table else 0,
         versions=tuple(
             _version(part, tag, table, registry, measured) for part, tag in parts.items()

@@ -78,6 +78,25 @@ class Facts:
     tool: base.Tool | None = None
 
 
+@dataclasses.dataclass
+class Trial:
+    """What the log says of the candidate on trial, for whoever asks how it stands.
+
+    Attributes
+    ----------
+    since
+        When its rollout began, or the champion's watch; seconds since 1970 UTC.
+    verdicts
+        The newest verdict on it for each slice.
+    promoted_by
+        The operator who said that it shall be promoted, where a tool has yet to do it.
+    """
+
+    since: float = 0.0
+    verdicts: dict[str, records.Verdict] = dataclasses.field(default_factory=dict)
+    promoted_by: str | None = None
+
+
 class History:
     """The events of one model so far, folded.
 
@@ -91,9 +110,14 @@ class History:
     """
 
     def __init__(self, model: str, *, since: float = 0.0) -> None:
+        self.model = model
         self.state: records.Rollout | None = None
         """The latest rollout event, which is the whole state."""
-        self._model = model
+        self.trial = Trial()
+        self.dropped: dict[str, str] = {}
+        """Why a version was rolled back, for each one that has not been tried again."""
+        self.newest = 0.0
+        """Time of the newest event that matters; seconds since 1970 UTC, by whoever wrote it."""
         self._since = since
         self._candidates: list[Noted[records.Candidate]] = []
         self._commands: list[Noted[records.Command]] = []
@@ -131,8 +155,9 @@ class History:
         UndecodableEvent
             Its payload is not what its type promises. The event is then passed over.
         """
-        if event.model != self._model or event.type not in READ:
+        if event.model != self.model or event.type not in READ:
             return
+        self.newest = max(self.newest, event.time)
         if event.type in TRAFFIC and event.time < self._since:
             return
         match records.unseal(event):
@@ -170,15 +195,19 @@ class History:
 
     def _judged(self, verdict: Noted[records.Verdict]) -> None:
         state, record = self.state, verdict.record
+        if state is None:
+            return
+        of_candidate = record.scope == "candidate" and record.version == state.candidate
+        # Evidence against another champion says nothing about this pair.
+        on_trial = of_candidate and record.against in {None, state.champion}
+        if on_trial:
+            self.trial.verdicts[record.slice] = record
         # One slice can condemn a version, but only all requests together can clear it.
-        clears = record.kind not in {"rollback", "decay"}
-        if state is None or (clears and record.slice != "all"):
+        if record.slice != "all" and record.kind not in {"rollback", "decay"}:
             return
         if record.scope == "champion" and record.version == state.champion:
             self._health = verdict
-        # Evidence against another champion says nothing about this pair.
-        same_pair = record.against in {None, state.champion}
-        if record.scope == "candidate" and record.version == state.candidate and same_pair:
+        if on_trial:
             self._verdict = verdict
 
     def _offered(self, candidate: Noted[records.Candidate]) -> None:
@@ -194,10 +223,21 @@ class History:
         if before is None or before.candidate != state.candidate or state.outcome == "started":
             self._verdict = None
             self._run = self._longest_run = 0
+            self.trial = Trial(state.since)
         if before is None or before.champion != state.champion:
             self._health = None
         if before is None or before.since != state.since:
             self._answered = 0
+        self._remember(before, state)
+
+    def _remember(self, before: records.Rollout | None, state: records.Rollout) -> None:
+        if before is not None and state.outcome == "rolled-back":
+            gone = {before.candidate, before.champion} - {state.champion, None}
+            self.dropped |= {version: state.reason for version in gone if version}
+        if state.outcome == "advanced" and state.actor != "coppice":
+            self.trial.promoted_by = state.actor
+        for version in (state.champion, state.candidate):
+            self.dropped.pop(version or "", None)
 
     def _answer_command(self, state: records.Rollout, *, first: bool) -> None:
         # Nothing can be meant by a command from before the first champion.

@@ -64,6 +64,10 @@ class Recorder(metrics.LoopMetrics):
         for stage in STAGES:
             self._stage.labels(self._model, stage).set(state is not None and state.stage == stage)
 
+    def page(self) -> bytes:
+        """Return the text of `/metrics`."""
+        return prometheus_client.generate_latest(self.registry)
+
     def decided(self, rollout: records.Rollout) -> None:
         """Count a step that was carried out to its end."""
         self._decisions.labels(self._model, rollout.outcome).inc()

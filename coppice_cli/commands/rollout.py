@@ -81,12 +81,13 @@ def resume(
 def _order(folder: Path, action: records.Action, reason: str, wait: float) -> None:
     from coppice import records
     from coppice_cli import rollout_view, steering
+    from deploy import orders
 
     tree = compose.settings_of(folder)
     model, clock = tree.project.name, compose.clock()
     command = records.Command(model=model, action=action, actor=compose.actor(), reason=reason)
     with compose.event_log(tree) as log:
-        identity = steering.order(log, command, clock)
+        identity = orders.give(log, command, source="coppice.cli", clock=clock)
         with console.err().status(f"asked to {action}; waiting for the controller ..."):
             after = steering.outcome(log, model, identity, clock=clock, patience=wait)
     console.out().print(rollout_view.sentence(after), markup=False, soft_wrap=True)
