@@ -31,7 +31,7 @@ from coppice import (
 )
 from coppice.eventlog import base as eventlog_base
 from coppice.registry import base as registry_base
-from deploy import backends, facts, plan, policy, tables
+from deploy import backends, facts, gate, http, plan, policy, succession, tables
 from deploy.backends import base as backends_base
 from deploy.recorder import Recorder
 
@@ -81,6 +81,11 @@ class Controller:
         )
         self._unusable: set[str] = set()
         self._reported_generation = 0
+        # Only a replica can lag; the one log of a machine has every event at once.
+        replica = settings.events.backend == "kafka"
+        self._patience = succession.PATIENCE_SECONDS if replica else 0.0
+        self._lead: succession.Lead | None = None
+        self._seen: tuple[float, gate.View] | None = None
 
     def run(self, stop: Callable[[], bool]) -> None:
         """Take turns until `stop` says so; one that raises is counted, logged and tried again."""
@@ -102,20 +107,41 @@ class Controller:
         Step or None
             What was done; by a controller that does not lead, nothing.
         """
+        began = self._clock.monotonic()
         self._read()
         state = self._history.state
         seen = self._facts()
-        leads = self._backend.leads()
+        leads = self._acts(state, seen)
         step = plan.plan(state, seen, self._policy, self._clock.now()) if leads else None
         if leads and plan.edited(state, seen, self._policy, step):
             self._report_edit(seen)
         if step is not None:
             self._carry_out(step)
             state = step.rollout
-        self._recorder.saw(
-            state, self._backend.observe().table, waiting=self._history.waiting is not None
-        )
+        routed = self._backend.observe().table
+        self._recorder.saw(state, routed, waiting=self._history.waiting is not None)
+        self._seen = began, gate.View.of(self._history, routed, auto=self._policy.auto)
         return step
+
+    def view(self, max_age: float) -> gate.View | None:
+        """Return what the last turn knew, for the doors; see `http.Source`."""
+        seen = self._seen
+        if seen is None or self._clock.monotonic() - seen[0] > max_age:
+            return None
+        return seen[1]
+
+    def _acts(self, state: records.Rollout | None, seen: facts.Facts) -> bool:
+        if not self._backend.leads():
+            self._lead = None
+            return False
+        world = 0 if seen.table is None else seen.table.generation
+        known = 0 if state is None else state.generation
+        before, now = self._lead, self._clock.monotonic()
+        self._lead = succession.lead(before, behind=world > known, patience=self._patience, now=now)
+        if world > known and self._lead != before:
+            waits = not self._lead.acts
+            _log.warning("log_behind_routes", log=known, routes=world, leader_waits=waits)
+        return self._lead.acts
 
     def _read(self) -> None:
         while True:
@@ -199,6 +225,8 @@ def main(tree: settings.Settings) -> None:
         contextlib.closing(eventlog.open_log(tree)) as log,
         contextlib.closing(backends.open_backend(tree)) as backend,
     ):
-        Controller(
-            log, registry.open_registry(tree), backend, tree, clock.SystemClock(), recorder
-        ).run(stop)
+        time = clock.SystemClock()
+        versions = registry.open_registry(tree)
+        controller = Controller(log, versions, backend, tree, time, recorder)
+        with http.opened(http.Doors(controller, log, tree, time, recorder), tree.rollout):
+            controller.run(stop)
