@@ -26,7 +26,15 @@ OWN = {
     "kafka": {"tls_ca_file", "tls_cert_file", "tls_key_file"},
     "monitor": {"host", "port"},
     "rollout": {"backend", "host", "port", "token_file"},
-    "cluster": {"kubeconfig", "namespace", "workload", "template", "write_back", "candidate", "lease"},
+    "cluster": {
+        "kubeconfig",
+        "namespace",
+        "workload",
+        "template",
+        "write_back",
+        "candidate",
+        "lease",
+    },
 }
 """Settings that the chart decides itself, by table."""
 NEEDED = {"project": ["name"], "kafka": ["servers"]}

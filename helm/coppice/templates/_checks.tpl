@@ -8,6 +8,9 @@
 {{- if and (ne $backend "argo") (ne $kind "Deployment") -}}
 {{- fail (printf "server.kind is %s, which only Argo Rollouts understands: set rollout.backend to argo, or server.kind to Deployment" $kind) -}}
 {{- end -}}
+{{- if and (ne $backend "none") (not .Values.control.enabled) -}}
+{{- fail (printf "rollout.backend is %s, which asks controllers for verdicts: turn control.enabled on, or set rollout.backend to none" $backend) -}}
+{{- end -}}
 {{- $drain := add .Values.server.preStop.seconds 20 -}}
 {{- if le (int .Values.server.terminationGracePeriodSeconds) (int $drain) -}}
 {{- fail (printf "server.terminationGracePeriodSeconds must be above %d: server.preStop.seconds, and 20 in which requests in flight are answered" $drain) -}}
