@@ -210,8 +210,8 @@ def check_inputs(manifest: Manifest, inputs: Mapping[str, npt.NDArray[np.generic
         A name, dtype or shape is wrong, row counts differ, or a value is NaN or infinite.
     """
     specs = manifest.inputs
-    if inputs.keys() != {spec.name for spec in specs}:
-        expected = sorted(spec.name for spec in specs)
+    expected = sorted([spec.name for spec in specs])
+    if sorted(inputs) != expected:
         message = f"inputs are {sorted(inputs)}, but the model takes {expected}"
         raise errors.RequestError(message)
     rows = {array.shape[0] if array.ndim else -1 for array in inputs.values()}

@@ -7,6 +7,7 @@ request is the difference of their scores, in [-1, 1].
 
 from __future__ import annotations
 
+import functools
 import hashlib
 from collections.abc import Sequence
 from typing import Any, Literal, TypeAlias
@@ -32,12 +33,17 @@ def unit_interval(key: str, *parts: str) -> float:
     ...     unit_interval("secret", "request-1"), 6)
     True
     """
-    digest = hashlib.blake2b(digest_size=8, key=key.encode()[:64])
+    digest = _keyed(key).copy()
     for part in parts:
         # Clients may send half of a surrogate pair, which plain UTF-8 refuses.
         digest.update(len(part).to_bytes(4, "little") + part.encode("utf-8", "surrogatepass"))
     # 53 bits are what a float holds; all 64 could round up to 1.
     return (int.from_bytes(digest.digest(), "little") >> 11) / 2**53
+
+
+@functools.lru_cache(maxsize=8)
+def _keyed(key: str) -> hashlib.blake2b:
+    return hashlib.blake2b(digest_size=8, key=key.encode()[:64])
 
 
 def audited(key: str, candidate: str, request_id: str, rate: float) -> bool:

@@ -60,27 +60,8 @@ class Intake:
             As `http.read_body`.
         """
         announced = headers.get(b"content-length", b"")
-        if announced.isdigit() and int(announced[:20]) <= SMALL:
-            return await self._in_time(receive, headers)
-        task = asyncio.current_task()
-
-        async def counted() -> http.Message:
-            message = await receive()
-            size = len(message.get("body", b""))
-            if self._held + size > self._room:
-                raise errors.Overloaded
-            self._held += size
-            self._holding[task] = self._holding.get(task, 0) + size
-            return message
-
-        return await self._in_time(counted, headers)
-
-    def done(self) -> None:
-        """Let go of the body of the request that this task has answered."""
-        if self._holding:
-            self._held -= self._holding.pop(asyncio.current_task(), 0)
-
-    async def _in_time(self, receive: http.Receive, headers: http.Headers) -> bytes:
+        if not (announced.isdigit() and int(announced[:20]) <= SMALL):
+            receive = self._counted(receive)
         task = asyncio.current_task()
         if task is None:
             message = "a body is read by a task only"
@@ -97,7 +78,28 @@ class Intake:
             raise BodyTooSlow from None
         finally:
             del self._reading[task]
-            self._late.discard(task)
+            if self._late:
+                self._late.discard(task)
+
+    def done(self) -> None:
+        """Let go of the body of the request that this task has answered."""
+        if self._holding:
+            self._held -= self._holding.pop(asyncio.current_task(), 0)
+
+    def _counted(self, receive: http.Receive) -> http.Receive:
+        """Count what this task receives."""
+        task = asyncio.current_task()
+
+        async def counted() -> http.Message:
+            message = await receive()
+            size = len(message.get("body", b""))
+            if self._held + size > self._room:
+                raise errors.Overloaded
+            self._held += size
+            self._holding[task] = self._holding.get(task, 0) + size
+            return message
+
+        return counted
 
     def _sweep(self) -> None:
         now = self._loop.time()

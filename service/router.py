@@ -7,6 +7,7 @@ All hashes are keyed: a client cannot foresee them.
 
 from __future__ import annotations
 
+import functools
 import hashlib
 from typing import NamedTuple
 
@@ -108,5 +109,11 @@ def key_hash(key: str, *, secret: str) -> str:
     >>> len(key_hash("ann", secret="s"))
     32
     """
-    digest = hashlib.blake2b(key.encode(), digest_size=16, key=secret.encode()[:64])
+    digest = _keyed(secret).copy()
+    digest.update(key.encode())
     return digest.hexdigest()
+
+
+@functools.lru_cache(maxsize=8)
+def _keyed(secret: str) -> hashlib.blake2b:
+    return hashlib.blake2b(digest_size=16, key=secret.encode()[:64])

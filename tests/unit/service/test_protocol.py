@@ -171,7 +171,7 @@ def test_more_tensors_than_any_model_has_are_refused() -> None:
 
 
 def answer() -> protocol.Answer:
-    outputs = {
+    outputs: dict[str, Any] = {
         "scores": np.array([[0.25, 0.75]], dtype=np.float32),
         "label": np.array([1], dtype=np.int64),
     }
