@@ -160,13 +160,19 @@ class Outbox:
         # The order matters: with everything taken, the thread was marked as busy before.
         if self._backlog() > len(group) or self._busy:
             return False
-        if not self._log.append_at_once([letter.event for letter in group]):
+        try:
+            stored = self._log.append_at_once([letter.event for letter in group])
+        except Exception:  # noqa: BLE001 - the thread tries again, and tells the clients
+            _LOG.exception("commit on the event loop failed", events=len(group))
+            self._metrics.turn_failed("outbox")
+            stored = False
+        if not stored:
             return False
         took = self._clock.monotonic() - began
         self._here = self._here - len(group) if took < SLOW_SECONDS else 0
         self._committing -= len(group)
-        self._metrics.committed(took, self._backlog())
         _settle(group, {})
+        self._metrics.committed(took, self._backlog())
         return True
 
     @property

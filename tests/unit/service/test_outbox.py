@@ -272,6 +272,28 @@ def test_after_the_thread_has_had_a_look_the_event_loop_commits_by_itself() -> N
     assert ids(log) == ["r1", "r2", "r3"]
 
 
+class Stumbling(Witness):
+    """Fails on the event loop in a way that nobody foresaw."""
+
+    def append_at_once(self, events: Sequence[records.Event]) -> bool:
+        raise MemoryError(len(events))
+
+
+def test_an_unforeseen_error_on_the_event_loop_leaves_the_commit_to_the_thread() -> None:
+    log = Stumbling()
+
+    async def steps(made: outbox.Outbox) -> None:
+        await made.commit(prediction("r1"))
+        await serving.until(lambda: not made._busy)
+        await made.commit(prediction("r2"))
+        assert threading.get_ident() not in log.threads
+
+    metrics = run(log, steps)
+    assert ids(log) == ["r1", "r2"]
+    failed = metrics.get_sample_value("coppice_turn_failures_total", {"loop": "outbox"})
+    assert failed == 1.0
+
+
 def test_the_thread_has_a_turn_after_so_many_events_of_the_event_loop() -> None:
     log = Witness()
 
