@@ -51,14 +51,19 @@ class Rules(NamedTuple):
 
     @classmethod
     def of(cls, tree: settings.Settings) -> Rules:
-        """Take the rules for the log out of the settings; with Kafka, the relay reads it too."""
+        """Take the rules for the log out of the settings; with Kafka, the relay reads it too.
+
+        Monitors that share their work read Kafka instead, and leave no mark in any log.
+        """
         events = tree.events
         days = events.retention_days
-        with_relay = {RELAY} if events.backend == "kafka" else set()
+        readers = set() if tree.monitor.group else {"monitor"}
+        if events.backend == "kafka":
+            readers.add(RELAY)
         return cls(
             max_age_seconds=None if days is None else days * DAY_SECONDS,
             max_bytes=events.retention_bytes,
-            required=frozenset({"monitor"} | with_relay),
+            required=frozenset(readers),
         )
 
     @classmethod

@@ -21,7 +21,7 @@ def relay(
     acknowledged batch ended. Needs `events.backend = "kafka"`.
     """
     from coppice import errors
-    from coppice.eventlog import brokers
+    from coppice.eventlog import brokers, retention
     from coppice.eventlog.kafka import KafkaLog, Options
     from coppice.eventlog.sqlite import SqliteLog
     from service import relay, relay_recorder
@@ -34,15 +34,18 @@ def relay(
         )
         raise errors.SettingsError(message)
     wanted = Options.of(tree)
-    relay.main(
-        # Without the cap on their size: a full log must still be marked, so that it is emptied.
-        {"outbox": SqliteLog(tree.outbox_path), "events": SqliteLog(tree.log_path)},
-        relay.Cluster(
-            reachable=functools.partial(brokers.reachable, wanted.servers),
-            connect=functools.partial(KafkaLog, wanted),
-            deadline_seconds=wanted.deadline_seconds,
-        ),
-        recorder=relay_recorder.Recorder(tree.project.name, tree.home),
-        port=tree.kafka.relay_metrics_port,
-        once=once,
-    )
+    # Without the cap on their size: a full log must still be marked, so that it is emptied.
+    sources = {"outbox": SqliteLog(tree.outbox_path), "events": SqliteLog(tree.log_path)}
+    # Nobody but the relay knows what of the server's outbox may go.
+    with retention.running(sources["outbox"], tree, retention.Rules.of_outbox(tree)):
+        relay.main(
+            sources,
+            relay.Cluster(
+                reachable=functools.partial(brokers.reachable, wanted.servers),
+                connect=functools.partial(KafkaLog, wanted),
+                deadline_seconds=wanted.deadline_seconds,
+            ),
+            recorder=relay_recorder.Recorder(tree.project.name, tree.home),
+            port=tree.kafka.relay_metrics_port,
+            once=once,
+        )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -10,8 +11,9 @@ import pytest
 
 from coppice import errors, settings
 from coppice.eventlog import base
+from coppice.eventlog.sqlite import SqliteLog
 from service import relay, relay_recorder
-from tests.support import command_line, events
+from tests.support import command_line, events, serving
 from tests.support.command_line import Call
 
 KAFKA = (
@@ -55,6 +57,29 @@ def test_both_logs_of_the_machine_are_relayed(
     ]
     outbox.close()
     replica.close()
+
+
+def test_what_was_relayed_and_is_old_goes_from_the_outbox_meanwhile(
+    call: Call, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    kept = ("[events]", 'backend = "kafka"', "retention_days = 1.0", *KAFKA[2:])
+    tree = command_line.project(tmp_path, *kept)
+    left: list[int] = []
+
+    def main(sources: Mapping[str, Any], *_: object, **__: object) -> None:
+        outbox = sources["outbox"]
+        serving.wait_until(lambda: len(outbox.read(base.START).events) < 3)
+        left.append(len(outbox.read(base.START).events))
+
+    monkeypatch.setattr(relay, "main", main)
+    with contextlib.closing(SqliteLog(tree.outbox_path)) as outbox:
+        # Their time lies years back.
+        outbox.append([events.command(), events.prediction("a"), events.prediction("b")])
+        outbox.mark(relay.READER, "2")
+
+    assert call("relay", "-C", tree.root).code == 0
+    # A decision stays, and so does what was not relayed.
+    assert left == [2]
 
 
 def test_the_settings_are_heeded(
