@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import resource
 import shutil
 import sqlite3
 from pathlib import Path
@@ -15,6 +16,8 @@ RECOVER = "stop Coppice, keep a copy, and mend it with `sqlite3 FILE .recover`"
 """What to do about a damaged file."""
 
 _LITTLE_SPACE = 2**20
+_PAGES = 2**17
+"""What one transaction may add to a file before its size is seen to change."""
 _REMEDIES = {
     sqlite3.SQLITE_BUSY: f"another process held it for {BUSY_SECONDS:.0f} s; stop that process",
     sqlite3.SQLITE_LOCKED: "another statement holds it; try again",
@@ -35,6 +38,12 @@ def refuse(path: Path, cause: sqlite3.Error) -> NoReturn:
     if code == sqlite3.SQLITE_FULL or (code == sqlite3.SQLITE_IOERR and _disk_is_full(path)):
         message = f"no room for the event log {path}: nothing was stored; free space and try again"
         raise errors.LogFull(message) from cause
+    if code == sqlite3.SQLITE_IOERR and _is_as_large_as_may_be(path):
+        message = (
+            f"the event log {path} is as large as a file of this process may be (`ulimit -f`): "
+            "nothing was stored; raise that limit, or set `events.retention_bytes` below it"
+        )
+        raise errors.LogFull(message) from cause
     remedy = _REMEDIES.get(code, "`coppice doctor` checks the file")
     message = f"the event log {path} cannot be used: {cause}; {remedy}"
     raise errors.EventLogError(message) from cause
@@ -45,3 +54,12 @@ def _disk_is_full(path: Path) -> bool:
         return shutil.disk_usage(path.parent).free < _LITTLE_SPACE
     except OSError:
         return False
+
+
+def _is_as_large_as_may_be(path: Path) -> bool:
+    """Say whether the log, or what is written ahead of it, is at this process's limit of a file."""
+    most, _ = resource.getrlimit(resource.RLIMIT_FSIZE)
+    if most == resource.RLIM_INFINITY:
+        return False
+    files = [path, path.with_name(f"{path.name}-wal")]
+    return any(file.stat().st_size + _PAGES >= most for file in files if file.exists())

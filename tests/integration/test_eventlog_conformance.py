@@ -360,7 +360,7 @@ class TestSeveralProcesses:
 
         *acknowledged, refusal = writer.communicate("go\n")[0].split()
 
-        assert refusal == "EventLogError"
+        assert refusal == "LogFull"
         assert len(acknowledged) > 10
         with contextlib.closing(SqliteLog(path)) as log:
             assert read_all(log, limit=1000) == acknowledged
