@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Literal
 
 from pydantic import Field
 
@@ -24,6 +25,14 @@ class ClusterSettings(Section):
     """The Rollout, or the Canary, or for `gateway` the HTTPRoute; by default the model's name."""
     template: str = Field(default="", pattern=_NAME)
     """The Deployment that holds the pod template, where the workload only refers to it."""
+    write_back: Literal["cluster", "none"] = "cluster"
+    """`none` where Git says what runs: nothing is patched, what the pod template names is recorded
+    and judged, and Argo Rollouts or Flagger acts on the verdicts that it asks for."""
+    candidate: str = Field(default="", pattern=_NAME)
+    """For `gateway`: the candidate's Deployment and Service; by default the stable one's name and
+    `-candidate`. The stable one bears the name `template`, by default the workload's."""
+    tend_seconds: float = Field(default=30.0, gt=0)
+    """So often pods that started since are told what their template does not say."""
     lease: str = Field(default="", pattern=_NAME)
     """The lease of which the holder moves the rollout; by default `coppice-` and the workload."""
     lease_seconds: float = Field(default=15.0, ge=3)

@@ -81,6 +81,8 @@ class Controller:
         )
         self._unusable: set[str] = set()
         self._reported_generation = 0
+        self._tend_seconds = settings.cluster.tend_seconds
+        self._tended: float | None = None
         # Only a replica can lag; the one log of a machine has every event at once.
         replica = settings.events.backend == "kafka"
         self._patience = succession.PATIENCE_SECONDS if replica else 0.0
@@ -105,7 +107,8 @@ class Controller:
         Returns
         -------
         Step or None
-            What was done; by a controller that does not lead, nothing.
+            What was done; by a controller that does not lead, nothing, and none either while pods
+            that a step needs become ready.
         """
         began = self._clock.monotonic()
         self._read()
@@ -115,9 +118,12 @@ class Controller:
         step = plan.plan(state, seen, self._policy, self._clock.now()) if leads else None
         if leads and plan.edited(state, seen, self._policy, step):
             self._report_edit(seen)
+        if step is not None and not self._carry_out(step):
+            step = None
         if step is not None:
-            self._carry_out(step)
             state = step.rollout
+        elif leads:
+            self._tend()
         routed = self._backend.observe().table
         self._recorder.saw(state, routed, waiting=self._history.waiting is not None)
         self._seen = began, gate.View.of(self._history, routed, auto=self._policy.auto)
@@ -164,6 +170,8 @@ class Controller:
         versions = [None if waiting is None else waiting.record.version]
         if state is not None:
             versions += [state.champion, state.candidate, state.previous]
+        if route.table is not None:
+            versions += [route.table.champion, route.table.candidate]
         manifests = {version: self._manifest(version) for version in versions if version}
         parents = {
             version: manifest.parent
@@ -188,8 +196,18 @@ class Controller:
             self._recorder.found_edit()
             _log.warning("routing_table_edited", table=msgspec.to_builtins(table))
 
-    def _carry_out(self, step: plan.Step) -> None:
-        self._route(step)
+    def _tend(self) -> None:
+        now = self._clock.monotonic()
+        if self._tended is None or now - self._tended >= self._tend_seconds:
+            self._tended = now
+            told = self._backend.tend()
+            if told:
+                _log.info("stragglers_told", count=told)
+
+    def _carry_out(self, step: plan.Step) -> bool:
+        """Carry a step out; false where the routes are on their way, and the next turn goes on."""
+        if not self._route(step):
+            return False
         if step.steer is not None:
             self._backend.steer(step.steer)
         self._registry.point(step.rollout.model, step.aliases)
@@ -197,16 +215,16 @@ class Controller:
         self._log.append([event])
         self._recorder.decided(step.rollout)
         _log.info("rollout_step", **msgspec.to_builtins(step.rollout))
+        return True
 
-    def _route(self, step: plan.Step) -> None:
+    def _route(self, step: plan.Step) -> bool:
         table = self._backend.observe().table
-        if tables.same(table, step.table):
-            return
+        if self._policy.judges or tables.same(table, step.table):
+            return True
         if table is not None and tables.same(backends_base.without_candidate(table), step.table):
             # The quickest way back to the champion, and for some backends the only one.
-            self._backend.abort(step.rollout.reason)
-        else:
-            self._backend.apply(step.table)
+            return tables.same(self._backend.abort(step.rollout.reason).table, step.table)
+        return self._backend.apply(step.table)
 
 
 def _stage_began(log: eventlog_base.IndexedLog, model: str) -> float:

@@ -23,6 +23,7 @@ What moves a rollout, in order of precedence; the first rule that applies makes 
 5. *Repair*: the routing table is missing, or is not what the state asks for.
 
 Where another tool moves the traffic, evidence and time widen nothing: `deploy.outside` follows it.
+Where Git names the versions as well, the rollout only records and judges: `deploy.judging`.
 
 A version that was rolled back after its promotion is not kept as previous: a later alarm must not
 bring back what an earlier one removed. A candidate that waits while another is rolled out starts
@@ -39,7 +40,7 @@ import msgspec
 from coppice import errors, records, routing
 from coppice.registry import base
 from deploy import facts as observed
-from deploy import moves, outside, tables
+from deploy import judging, moves, outside, tables
 from deploy import policy as policies
 from deploy.backends import base as backends
 
@@ -77,10 +78,10 @@ def plan(
         `None` where there is nothing to do.
     """
     if state is None:
-        first = _first_champion(facts, now)
+        first = (judging.first if policy.judges else _first_champion)(facts, now)
         return None if first is None else _step(first, facts, policy)
     moment = moves.Moment(state, facts, policy, now)
-    for rule in RULES:
+    for rule in WATCHED if policy.judges else RULES:
         after = rule(moment)
         if after is not None:
             return _step(after, facts, policy)
@@ -130,7 +131,7 @@ def edited(
     A table that the next step asks for is our own: the controller stopped before the step's end.
     """
     table = facts.table
-    if state is None or table is None or table.generation <= state.generation:
+    if policy.judges or state is None or table is None or table.generation <= state.generation:
         return False
     ours = [tables.table_of(state, facts.parents, policy)] + ([step.table] if step else [])
     return not any(tables.same(table, own) for own in ours)
@@ -285,6 +286,19 @@ RULES: tuple[moves.Rule, ...] = (
 """Every rule, by precedence."""
 
 
+WATCHED: tuple[moves.Rule, ...] = (
+    judging.taken_back,
+    judging.returned,
+    judging.refused,
+    outside.gave_up,
+    outside.promoted,
+    outside.widened,
+    judging.started,
+    _settle,
+)
+"""Every rule where somebody else names the versions and we only record, by precedence."""
+
+
 def _passed_over(facts: observed.Facts) -> str:
     return f"; passed over for it: {', '.join(facts.passed_over)}" if facts.passed_over else ""
 
@@ -295,8 +309,9 @@ def _known(version: str | None, facts: observed.Facts) -> str | None:
 
 def _step(after: records.Rollout, facts: observed.Facts, policy: policies.Policy) -> Step:
     table = facts.table
-    if after.outcome == "refused" and table is not None:
-        wanted, generation = table, after.generation
+    if table is not None and (after.outcome == "refused" or policy.judges):
+        wanted = table
+        generation = table.generation if policy.judges else after.generation
     else:
         wanted = tables.table_of(after, facts.parents, policy)
         seen = 0 if table is None else table.generation
@@ -311,7 +326,7 @@ def _step(after: records.Rollout, facts: observed.Facts, policy: policies.Policy
             "candidate": _known(after.candidate, facts),
         },
         rollout=msgspec.structs.replace(after, generation=generation),
-        steer=_steering(after, facts) if policy.outside else None,
+        steer=_steering(after, facts) if policy.outside and not policy.judges else None,
     )
 
 

@@ -23,6 +23,8 @@ class Policy:
     crash_guard: int = 5
     outside: bool = False
     """Whether another tool moves the traffic."""
+    judges: bool = False
+    """Whether somebody else names the versions too, and we only record and judge."""
 
     @classmethod
     def of(cls, tree: settings.Settings, supports: frozenset[backends.Ability]) -> Policy:
@@ -39,4 +41,5 @@ class Policy:
             parent_mirror=rollout.parent_mirror if "mirror" in supports else 0.0,
             crash_guard=tree.serve.crash_guard,
             outside="outside" in supports,
+            judges="judges" in supports,
         )

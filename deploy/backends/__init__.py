@@ -15,13 +15,17 @@ __all__ = ["open_backend"]
 
 
 def open_backend(tree: settings.Settings) -> Backend:
-    """Open the backend that the settings name."""
-    match tree.rollout.backend:
-        case "local":
-            from deploy.backends.local import LocalBackend
+    """Open the backend that the settings name.
 
-            return LocalBackend(tree.routing_path)
-        case "argo":
-            from deploy.backends import argo
+    Raises
+    ------
+    ClusterProblem
+        No cluster can be found, or it lacks what the settings name.
+    """
+    if tree.rollout.backend == "local":
+        from deploy.backends.local import LocalBackend
 
-            return argo.connect(tree)
+        return LocalBackend(tree.routing_path)
+    from deploy.backends import cluster
+
+    return cluster.connect(tree)

@@ -17,13 +17,13 @@ import structlog
 from coppice import routing, settings
 from deploy.backends import base
 from deploy.backends.kube import connect as kube
+from deploy.backends.kube import pods
 from deploy.backends.kube.client import Object, Resource
 from deploy.backends.kube.lease import Lease
 from deploy.backends.kube.portal import Portal
-from deploy.backends.kube.workload import Place, Workload, table_of
+from deploy.backends.kube.workload import DEPLOYMENTS, Place, Workload, table_of
 
 ROLLOUTS = Resource("argoproj.io/v1alpha1", "rollouts")
-DEPLOYMENTS = Resource("apps/v1", "deployments")
 
 _log = structlog.get_logger(__name__)
 
@@ -69,9 +69,16 @@ class ArgoBackend:
         rollout = self._portal.call(self._workload.read())
         return base.RouteState(table_of(rollout), tool_of(rollout))
 
-    def apply(self, table: routing.RoutingTable) -> None:
+    def named(self) -> base.RouteState:
+        """Read what the pod template names, whoever wrote it there."""
+        rollout = self._portal.call(self._workload.read())
+        (text,) = self._portal.call(self._workload.templates(rollout))
+        return base.RouteState(pods.decode(text) if text else None, tool_of(rollout))
+
+    def apply(self, table: routing.RoutingTable) -> bool:
         """Ask for a newer table; see `base.Backend.apply`."""
         self._portal.call(self._workload.write(table))
+        return True
 
     def abort(self, reason: str) -> base.RouteState:
         """Let Argo send everything to the stable pods at once, then put the annotation back."""
@@ -81,6 +88,10 @@ class ArgoBackend:
     def steer(self, action: base.Steering) -> None:
         """Do what the buttons of Argo's own dashboard do; see `base.Backend.steer`."""
         self._portal.call(self._steer(action))
+
+    def tend(self) -> int:
+        """Tell pods that started since; see `base.Backend.tend`."""
+        return self._portal.call(self._workload.look_after())
 
     def supports(self) -> frozenset[base.Ability]:
         """Return that pods mirror inside themselves, and that Argo moves the traffic."""

@@ -1,6 +1,6 @@
 """A backend as the controller sees it: who holds the routing table, and how it is changed.
 
-Memory and local implementations pass one conformance suite
+All implementations pass one conformance suite
 (`tests/integration/test_backend_conformance.py`).
 """
 
@@ -12,9 +12,10 @@ import msgspec
 
 from coppice import errors, routing
 
-Ability: TypeAlias = Literal["weights", "mirror", "outside"]
+Ability: TypeAlias = Literal["weights", "mirror", "outside", "judges"]
 """`weights`: sets any weight that we ask for. `mirror`: sends copies of requests to a shadow.
-`outside`: a tool widens the canary and promotes by itself, and asks for our verdict."""
+`outside`: a tool widens the canary and promotes by itself, and asks for our verdict. `judges`:
+somebody else names the versions, and nothing is written."""
 Steering: TypeAlias = Literal["promote", "pause", "resume"]
 """An operator's word that is passed on to such a tool."""
 Phase: TypeAlias = Literal["progressing", "promoted", "aborted"]
@@ -64,8 +65,16 @@ class Backend(Protocol):
         """
         ...
 
-    def apply(self, table: routing.RoutingTable) -> None:
-        """Route by a table, in one atomic step.
+    def apply(self, table: routing.RoutingTable) -> bool:
+        """Route by a table.
+
+        The table is observed once everything else that it asks for is done, in one atomic step.
+
+        Returns
+        -------
+        bool
+            Whether it is routed by now. Where pods have to become ready first it is false: apply it
+            again, and it goes on from there.
 
         Raises
         ------
@@ -85,6 +94,16 @@ class Backend(Protocol):
         """Pass an operator's word on to a tool that moves the traffic; twice does what once does.
 
         Where nobody but us moves it there is nobody to tell.
+        """
+        ...
+
+    def tend(self) -> int:
+        """Tell stragglers what the table says, such as pods that started after a promotion.
+
+        Returns
+        -------
+        int
+            How many had to be told. Where one file is read by everybody there is nobody to tell.
         """
         ...
 

@@ -35,11 +35,12 @@ class LocalBackend:
         """Read the file; see `base.Backend.observe`."""
         return base.RouteState(routing.load(self._path))
 
-    def apply(self, table: routing.RoutingTable) -> None:
+    def apply(self, table: routing.RoutingTable) -> bool:
         """Replace the file by a newer table; see `base.Backend.apply`."""
         with self._turn():
             base.refuse_older(table, self.observe())
             routing.save(self._path, table)
+        return True
 
     def abort(self, reason: str) -> base.RouteState:
         """Drop the candidate; see `base.Backend.abort`."""
@@ -52,6 +53,10 @@ class LocalBackend:
 
     def steer(self, action: base.Steering) -> None:
         """Do nothing: no tool moves these routes; see `base.Backend.steer`."""
+
+    def tend(self) -> int:
+        """Tell nobody: every process reads the one file; see `base.Backend.tend`."""
+        return 0
 
     def supports(self) -> frozenset[base.Ability]:
         """Return every ability: our own router weighs and mirrors."""

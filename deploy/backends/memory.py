@@ -14,16 +14,19 @@ class MemoryBackend:
         """Whether `leads` says yes."""
         self.aborts: list[str] = []
         """The reasons of every abort, oldest first."""
+        self.tended = 0
+        """How often `tend` was called."""
         self._table = table
 
     def observe(self) -> base.RouteState:
         """Return the table."""
         return base.RouteState(self._table)
 
-    def apply(self, table: routing.RoutingTable) -> None:
+    def apply(self, table: routing.RoutingTable) -> bool:
         """Replace the table by a newer one; see `base.Backend.apply`."""
         base.refuse_older(table, self.observe())
         self._table = table
+        return True
 
     def abort(self, reason: str) -> base.RouteState:
         """Drop the candidate; see `base.Backend.abort`."""
@@ -34,6 +37,11 @@ class MemoryBackend:
 
     def steer(self, action: base.Steering) -> None:
         """Do nothing: no tool moves these routes; see `base.Backend.steer`."""
+
+    def tend(self) -> int:
+        """Count how often it was asked; see `base.Backend.tend`."""
+        self.tended += 1
+        return 0
 
     def supports(self) -> frozenset[base.Ability]:
         """Return every ability."""

@@ -30,16 +30,26 @@ def connect(tree: settings.Settings) -> Parts:
         There is none, or its description cannot be used.
     """
     chosen = tree.cluster
-    if chosen.kubeconfig is None:
-        found = access.find(namespace=chosen.namespace)
-    else:
-        found = access.kubeconfig(tree.root / chosen.kubeconfig, namespace=chosen.namespace)
-    client = Client(found)
+    client = Client(reach(tree))
     identity = f"{socket.gethostname()}-{os.getpid()}"
     seconds = chosen.lease_seconds
     terms = Terms(seconds, renew_within=seconds * 2 / 3, renew_every=seconds / 7.5)
     name = chosen.lease or f"coppice-{workload(tree)}"
     return Parts(client, Lease(client, name, identity, clock.SystemClock(), terms), Portal())
+
+
+def reach(tree: settings.Settings) -> access.Access:
+    """Return how the cluster of the settings is reached, and who we are there.
+
+    Raises
+    ------
+    ClusterProblem
+        There is none, or its description cannot be used.
+    """
+    chosen = tree.cluster
+    if chosen.kubeconfig is None:
+        return access.find(namespace=chosen.namespace)
+    return access.kubeconfig(tree.root / chosen.kubeconfig, namespace=chosen.namespace)
 
 
 def workload(tree: settings.Settings) -> str:

@@ -6,7 +6,8 @@ refused and plans again. What the pods are told is worked out in `deploy.backend
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from collections.abc import Callable, Sequence
+from typing import NamedTuple, TypeAlias
 
 import structlog
 
@@ -16,6 +17,9 @@ from deploy.backends.kube import pods
 from deploy.backends.kube.client import Client, Object, Resource
 
 PODS = Resource("v1", "pods")
+DEPLOYMENTS = Resource("apps/v1", "deployments")
+Tell: TypeAlias = Callable[[routing.RoutingTable, str], routing.RoutingTable | None]
+"""From the table and the version that a pod answers with to what it routes by."""
 
 _log = structlog.get_logger(__name__)
 
@@ -25,6 +29,12 @@ class Place(NamedTuple):
 
     resource: Resource
     name: str
+
+
+Holders: TypeAlias = Callable[[Object], tuple[Place, ...]]
+"""From the owner to the objects that keep its pods; the first holds the pod template."""
+Notes: TypeAlias = Callable[[Object], dict[str, str]]
+"""From the owner to the annotations that it gets before its pod template changes."""
 
 
 class Workload:
@@ -38,12 +48,25 @@ class Workload:
         The object that the rollout tool looks at; the table lies in its annotations.
     template
         The object that holds the pod template, where that is another one.
+    holders
+        Instead of `template`, where only the owner says which objects these are.
+    notes
+        What has to be written down before a new pod template; by default nothing.
     """
 
-    def __init__(self, client: Client, owner: Place, template: Place | None = None) -> None:
+    def __init__(
+        self,
+        client: Client,
+        owner: Place,
+        template: Place | None = None,
+        *,
+        holders: Holders | None = None,
+        notes: Notes | None = None,
+    ) -> None:
         self._client = client
         self._owner = owner
-        self._template = template or owner
+        self._holders = holders or (lambda _: (template or owner,))
+        self._notes = notes
 
     async def close(self) -> None:
         """Let go of the connections."""
@@ -69,43 +92,108 @@ class Workload:
         """
         owner = await self.read()
         base.refuse_older(table, base.RouteState(table_of(owner)))
-        if self._template == self._owner:
+        holders = self._holders(owner)
+        if holders[0] == self._owner:
             told = pods.templates(table, _templates(owner, owner))
             await self._client.patch(*self._owner, _change(owner, table, told, with_template=True))
         else:
-            holder = await self._client.get(*self._template)
-            told = pods.templates(table, _templates(owner, holder))
-            # The pods first: the table says what is there.
-            await self._client.patch(*self._template, _template_change(holder, told))
-            await self._client.patch(*self._owner, _change(owner, table, told, with_template=False))
+            told = await self._write_apart(owner, holders[0], table)
         _log.info("workload_routed", name=self._owner.name, reason=reason, template=told.now)
-        await self.tend(table)
+        await tend(self._client, holders, table)
 
-    async def tend(self, table: routing.RoutingTable) -> int:
-        """Tell pods that run what their template did not; return how many had to be told.
-
-        A pod that goes away meanwhile is left to go.
-        """
-        holder = await self._client.get(*self._template)
-        labels = holder["spec"].get("selector", {}).get("matchLabels", {})
-        if not labels:
-            return 0
-        selector = ",".join(f"{name}={value}" for name, value in sorted(labels.items()))
-        told = 0
-        for pod in await self._client.list(PODS, selector=selector):
-            change = _pod_change(pod, table)
-            if change is None:
-                continue
-            try:
-                await self._client.patch(PODS, pod["metadata"]["name"], change)
-            except (errors.NotInCluster, errors.ClusterConflict):
-                continue
-            told += 1
+    async def _write_apart(
+        self, owner: Object, place: Place, table: routing.RoutingTable
+    ) -> pods.Templates:
+        holder = await self._client.get(*place)
+        before = _templates(owner, holder)
+        told = pods.templates(table, before)
+        if told.now != before.now:
+            if self._notes is not None:
+                owner = await self.change(annotated(owner, self._notes(owner)))
+            # The pods first: the table says what is there.
+            await self._client.patch(*place, template_change(holder, told.now))
+        await self._client.patch(*self._owner, _change(owner, table, told, with_template=False))
         return told
+
+    async def look_after(self) -> int:
+        """Tell pods that started since the last write; return how many had to be told."""
+        owner = await self.read()
+        table = table_of(owner)
+        return 0 if table is None else await tend(self._client, self._holders(owner), table)
+
+    async def templates(self, owner: Object) -> tuple[str, ...]:
+        """Return what the pod template of each holder says; empty where there is none of them."""
+        return tuple([await self._said(place) for place in self._holders(owner)])
+
+    async def _said(self, place: Place) -> str:
+        try:
+            return said(await self._client.get(*place))
+        except errors.NotInCluster:
+            return ""
 
     async def change(self, change: Object, *, subresource: str = "") -> Object:
         """Merge a change into the owner, or into its status."""
         return await self._client.patch(*self._owner, change, subresource=subresource)
+
+
+async def tend(
+    client: Client, holders: Sequence[Place], table: routing.RoutingTable, tell: Tell = pods.live
+) -> int:
+    """Tell pods that run what their template did not; return how many had to be told.
+
+    A pod that goes away meanwhile is left to go, and so is a holder that is not there yet.
+
+    Parameters
+    ----------
+    client
+        How the cluster is reached.
+    holders
+        Whose pods these are.
+    table
+        What is routed by.
+    tell
+        What a pod of a version routes by then.
+    """
+    told = 0
+    for place in holders:
+        try:
+            holder = await client.get(*place)
+        except errors.NotInCluster:
+            continue
+        labels = holder["spec"].get("selector", {}).get("matchLabels", {})
+        if not labels:
+            continue
+        selector = ",".join(f"{name}={value}" for name, value in sorted(labels.items()))
+        for pod in await client.list(PODS, selector=selector):
+            change = _pod_change(pod, table, tell)
+            if change is None:
+                continue
+            try:
+                await client.patch(PODS, pod["metadata"]["name"], change)
+            except (errors.NotInCluster, errors.ClusterConflict):
+                continue
+            told += 1
+    return told
+
+
+def annotated(found: Object, annotations: dict[str, str]) -> Object:
+    """Return the change that annotates an object, if it is still the one that was read."""
+    version = found["metadata"]["resourceVersion"]
+    return {"metadata": {"resourceVersion": version, "annotations": annotations}}
+
+
+def said(holder: Object) -> str:
+    """Return what the pod template of an object says its pods route by; empty for nothing."""
+    template = holder["spec"].get("template", {}).get("metadata", {}).get("annotations", {})
+    return str(template.get(pods.ROUTING, ""))
+
+
+def template_change(holder: Object, text: str) -> Object:
+    """Return the change that lets a pod template say something else."""
+    return {
+        "metadata": {"resourceVersion": holder["metadata"]["resourceVersion"]},
+        "spec": {"template": {"metadata": {"annotations": {pods.ROUTING: text}}}},
+    }
 
 
 def table_of(owner: Object) -> routing.RoutingTable | None:
@@ -122,37 +210,22 @@ def table_of(owner: Object) -> routing.RoutingTable | None:
 
 def _templates(owner: Object, holder: Object) -> pods.Templates:
     annotations = owner["metadata"].get("annotations", {})
-    template = holder["spec"].get("template", {}).get("metadata", {}).get("annotations", {})
-    return pods.Templates(template.get(pods.ROUTING, ""), annotations.get(pods.STABLE, ""))
+    return pods.Templates(said(holder), annotations.get(pods.STABLE, ""))
 
 
 def _change(
     owner: Object, table: routing.RoutingTable, told: pods.Templates, *, with_template: bool
 ) -> Object:
-    version = owner["metadata"]["resourceVersion"]
-    annotations = {pods.TABLE: pods.encode(table), pods.STABLE: told.stable}
-    change: Object = {"metadata": {"resourceVersion": version, "annotations": annotations}}
+    change = annotated(owner, {pods.TABLE: pods.encode(table), pods.STABLE: told.stable})
     if with_template:
-        change["spec"] = _template_change(owner, told)["spec"]
+        change["spec"] = template_change(owner, told.now)["spec"]
     return change
 
 
-def _template_change(holder: Object, told: pods.Templates) -> Object:
-    return {
-        "metadata": {"resourceVersion": holder["metadata"]["resourceVersion"]},
-        "spec": {"template": {"metadata": {"annotations": {pods.ROUTING: told.now}}}},
-    }
-
-
-def _pod_change(pod: Object, table: routing.RoutingTable) -> Object | None:
+def _pod_change(pod: Object, table: routing.RoutingTable, tell: Tell) -> Object | None:
     text = pod["metadata"].get("annotations", {}).get(pods.ROUTING, "")
     version = pods.answering(text)
-    wanted = None if version is None else pods.live(table, version)
+    wanted = None if version is None else tell(table, version)
     if wanted is None or pods.encode(wanted) == text:
         return None
-    return {
-        "metadata": {
-            "resourceVersion": pod["metadata"]["resourceVersion"],
-            "annotations": {pods.ROUTING: pods.encode(wanted)},
-        }
-    }
+    return annotated(pod, {pods.ROUTING: pods.encode(wanted)})

@@ -17,7 +17,7 @@ from deploy.backends.kube.access import Access
 from deploy.backends.kube.client import Client, Patience, Resource
 from deploy.backends.kube.lease import Lease
 from deploy.backends.kube.portal import Portal
-from deploy.backends.kube.workload import Place, Workload
+from deploy.backends.kube.workload import Place, Workload, tend
 from tests.support import kube_server, kube_store
 from tests.support.kube_server import Cluster, Fault
 from tests.support.kube_store import Key
@@ -262,7 +262,7 @@ def test_a_kind_of_workload_that_has_no_selector_keeps_its_pods(cluster: Cluster
     bare = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "c"}, "spec": {}}
     cluster.add(bare)
 
-    told = portal.call(Workload(client, Place(configmaps, "c")).tend(ALONE))
+    told = portal.call(tend(client, [Place(configmaps, "c")], ALONE))
 
     portal.call(client.close())
     portal.close()
