@@ -6,6 +6,7 @@ import shutil
 from pathlib import Path
 
 from coppice import errors, routing, settings
+from coppice.registry import bento
 from coppice_cli import compose, versions
 
 
@@ -43,7 +44,8 @@ def bake(tree: settings.Settings, folder: Path, wanted: str) -> str:
     folder.mkdir(parents=True)
     shutil.copy2(tree.root / settings.FILE, folder / settings.FILE)
     baked = settings.load(folder)
-    copied = compose.registry_of(baked)
+    # What is baked needs no store: the image reads it with COPPICE_STORE__REGISTRY=bento.
+    copied = bento.BentoRegistry(baked.registry_path)
     copied.add(registry.path(tag))
     copied.point(tree.project.name, {"champion": tag})
     table = routing.RoutingTable(model=tree.project.name, champion=tag, generation=1)

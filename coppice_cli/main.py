@@ -33,6 +33,7 @@ from coppice_cli.commands import (
     monitoring,
     processes,
     prune,
+    pull,
     relay,
     report,
     rollout,
@@ -62,6 +63,8 @@ app.command(rich_help_panel=RUN)(up.up)
 app.command(rich_help_panel=RUN)(processes.serve)
 app.command(rich_help_panel=RUN)(score.score)
 app.command(rich_help_panel=RUN)(bake.bake)
+app.command(rich_help_panel=RUN)(pull.pull)
+app.command(rich_help_panel=RUN)(pull.push)
 app.command(rich_help_panel=RUN)(processes.monitor)
 app.command(rich_help_panel=RUN)(processes.retrain)
 app.command(rich_help_panel=RUN)(relay.relay)

@@ -1,6 +1,6 @@
 """Move one alias back and forth in a process of its own.
 
-Usage: python pointer.py HOME ALIAS COUNT TAG...
+Usage: python pointer.py HOME ALIAS COUNT TAG... [--folder]
 """
 
 from __future__ import annotations
@@ -11,10 +11,14 @@ from typing import cast
 
 from coppice.registry import base
 from coppice.registry.bento import BentoRegistry
+from coppice.registry.folder import FolderRegistry
 
 
 def main(home: str, alias: str, count: int, tags: list[str]) -> None:
-    registry = BentoRegistry(Path(home))
+    registry: base.Registry = BentoRegistry(Path(home))
+    if tags[-1] == "--folder":
+        registry = FolderRegistry(Path(home))
+        tags = tags[:-1]
     name = tags[0].partition(":")[0]
     for index in range(count):
         registry.point(name, {cast("base.Alias", alias): tags[index % len(tags)]})

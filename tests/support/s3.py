@@ -6,6 +6,7 @@ The server is moto's, in an environment of its own: `make build/s3-venv/.ready`.
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import http.client
 import http.server
 import subprocess
@@ -58,15 +59,16 @@ class Place(NamedTuple):
 
     def write(self, key: str, content: bytes) -> None:
         """Write an object behind the registry's back."""
-        httpx.put(f"{self.endpoint}/{BUCKET}/{self.prefix}/{key}", content=content)
-
-    def read(self, key: str) -> bytes:
-        """Read an object."""
-        return httpx.get(f"{self.endpoint}/{BUCKET}/{self.prefix}/{key}").content
+        self._ask("PUT", key, content)
 
     def remove(self, key: str) -> None:
         """Remove an object behind the registry's back."""
-        httpx.delete(f"{self.endpoint}/{BUCKET}/{self.prefix}/{key}")
+        self._ask("DELETE", key)
+
+    def _ask(self, method: str, key: str, body: bytes = b"") -> None:
+        digest = hashlib.sha256(body).hexdigest()
+        with objects.Store(self.options(), find=who).open() as bucket:
+            bucket._ask(objects._Ask(method, f"{self.prefix}/{key}", body=body, digest=digest))
 
 
 def who() -> signing.Credentials:
