@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -116,15 +115,85 @@ def test_no_value_that_is_missing_leaves_a_trace(mode: str) -> None:
     assert [path for path, text in texts.items() if any(trace in text for trace in traces)] == []
 
 
-def planted(place: str, value: Any) -> Object:
-    """Return the values of `everything` with one of them set, tables made on the way."""
-    chosen = copy.deepcopy(chart.values("everything"))
-    *tables, last = place.split(".")
-    table = chosen
-    for name in tables:
-        table = table.setdefault(name, {})
-    table[last] = value
-    return chosen
+# Switches that no mode turns: what one part leaves out, no other may go on to name.
+SWITCHES = (
+    ("local", {"control__enabled": False}),
+    ("local", {"metrics__scrape": "serviceMonitor", "control__enabled": False}),
+    ("local", {"relay__native": False, "server__preStop__native": False}),
+    ("local", {"server__state__kind": "ephemeral"}),
+    ("local", {"control__persistence__enabled": False}),
+    ("local", {"retrain__kind": "job"}),
+    ("local", {"retrain__kind": "deployment", "networkPolicy__enabled": True}),
+    ("local", {"networkPolicy__enabled": True, "networkPolicy__prometheus": [{"podSelector": {}}]}),
+    ("local", {"networkPolicy__enabled": True, "control__enabled": False}),
+    ("local", {"config__serve": {"grpc_port": 3003}}),
+    ("local", {"httpRoute__enabled": True, "httpRoute__parentRefs": [{"name": "a"}]}),
+    ("registry-pvc", {"retrain__kind": "cronjob", "retrain__existingClaim": "kept"}),
+    ("argo-rollout", {"rollout__analysis__enabled": False}),
+    ("argo-rollout", {"networkPolicy__enabled": True, "server__replicas": 1}),
+    (
+        "argo-rollout",
+        {
+            "httpRoute": {"enabled": True, "parentRefs": [{"name": "a"}]},
+            "rollout__argo__trafficRouting": {
+                "plugins": {
+                    "argoproj-labs/gatewayAPI": {
+                        "httpRoute": "shop-coppice",
+                        "namespace": "models",
+                    }
+                }
+            },
+        },
+    ),
+    ("flagger", {"autoscaling__hpa__enabled": False, "flagger__mirrorWeight": 100}),
+    ("gateway", {"metrics__scrape": "podMonitor", "networkPolicy__enabled": True}),
+    ("everything", {"fullnameOverride": "digits"}),
+    ("everything", {"nameOverride": "served", "metrics__dashboards__folder": ""}),
+    ("everything", {"serviceAccount__server": {"create": False, "name": "theirs"}}),
+)
+
+
+@pytest.mark.parametrize(("mode", "places"), SWITCHES, ids=range(len(SWITCHES)))
+def test_a_switch_leaves_a_release_whole(mode: str, places: dict[str, Any]) -> None:
+    found = chart.render(chart.changed(mode, **places))
+    assert [told for rule in RULES for told in rule(found.objects)] == []
+    assert list(references.missing(found.objects, found.values)) == []
+    assert list(references.urls(found.objects, chart.NAMESPACE)) == []
+    own = [each for each in found.objects if not kinds.is_custom(each)]
+    assert [told for each in own for told in kinds.faults_on(kinds.VERSIONS[0], each)] == []
+    assert [
+        told for each in found.objects if kinds.is_custom(each) for told in kinds.of_tools(each)
+    ] == []
+
+
+@pytest.mark.parametrize(
+    ("place", "value"),
+    [
+        ("metrics__scrape", "podmonitor"),
+        ("metrics__interval", 15),
+        ("metrics__rules", {"enable": True}),
+        ("metrics__dashboards__labelValue", 1),
+        ("autoscaling__minReplicas", 0),
+        ("autoscaling__hpa__cpu", "70%"),
+        ("autoscaling__keda__requestsPerSecond", 0),
+        ("podDisruptionBudget__maxUnavailable", "most"),
+        ("networkPolicy__kafka", {"ports": ["http"]}),
+        ("httpRoute__path", "answers"),
+        ("ingress__tls", True),
+        ("retrain__kind", "sometimes"),
+        ("retrain__schedule", "often"),
+        ("flagger__provider", "nginx-ingress"),
+        ("flagger__maxWeight", 101),
+        ("rollout__steps", [{"weight": 101}]),
+        ("rollout__steps", []),
+        ("rollout__analysis__interval", "soon"),
+        ("tests__patienceSeconds", -1),
+        ("extraObjects", {}),
+    ],
+)
+def test_a_typo_or_a_wrong_type_is_refused(place: str, value: Any) -> None:
+    with pytest.raises(chart.engine().HelmValuesError):
+        chart.render(chart.changed("minimal", **{place: value}))
 
 
 def test_a_longer_name_of_a_release_is_cut() -> None:

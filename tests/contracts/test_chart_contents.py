@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 from pathlib import Path
 from typing import Any
 
@@ -198,13 +197,6 @@ def test_the_rendered_settings_are_settings(
     assert tree.home == Path("/var/lib/coppice")
 
 
-@pytest.mark.parametrize("mode", MODES)
-def test_every_variable_is_a_setting(mode: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    for name, value in variables(mode).items():
-        monkeypatch.setenv(name, value)
-    assert settings.environment_typos() == []
-
-
 def command(words: list[str]) -> tuple[Any, list[str]]:
     """Walk down the groups, and return the command with what is left of the words."""
     found: Any = typer.main.get_command(main.app)
@@ -227,14 +219,6 @@ def test_every_process_is_a_command_with_its_options(mode: str) -> None:
         known = {name for parameter in found.params for name in parameter.opts}
         assert not hasattr(found, "commands"), words
         assert {word for word in rest if word.startswith("-")} <= known, words
-
-
-def test_two_scalers_are_refused() -> None:
-    with pytest.raises(Exception, match="would both set the number of pods"):
-        chart.render({**chart.values("keda"), "autoscaling": {
-            "hpa": {"enabled": True},
-            "keda": {"enabled": True, "prometheus": "http://a:9090"},
-        }})  # fmt: skip
 
 
 def test_one_pod_has_no_budget_for_disruptions() -> None:
@@ -293,13 +277,6 @@ def test_the_images_that_the_chart_names_are_those_it_renders() -> None:
         for box in pod.everything
     }
     assert rendered == {each["image"] for each in named}
-
-
-def test_the_chart_has_the_version_of_the_product() -> None:
-    text = (house.ROOT / "coppice" / "__init__.py").read_text()
-    (version,) = re.findall(r'__version__ = "([^"]+)"', text)
-    described = yaml.safe_load((chart.FOLDER / "Chart.yaml").read_text())
-    assert described["appVersion"] == version
 
 
 def test_a_reference_along_a_path_is_found() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import functools
 import importlib.util
 from pathlib import Path
@@ -66,6 +67,18 @@ def values(mode: str, folder: Path = FOLDER) -> Object:
     """Return one file of values."""
     found: Object = parse((folder / "ci" / f"{mode}-values.yaml").read_text(encoding="utf-8"))[0]
     return found
+
+
+def changed(mode: str, **places: Any) -> Object:
+    """Return one file of values with some of them set; `a__b=1` sets `a.b`."""
+    chosen = copy.deepcopy(values(mode))
+    for place, value in places.items():
+        *tables, last = place.split("__")
+        table = chosen
+        for name in tables:
+            table = table.setdefault(name, {})
+        table[last] = value
+    return chosen
 
 
 @functools.cache

@@ -95,9 +95,14 @@ def of_tools(found: Object) -> Iterator[str]:
 def of_kubernetes(found: Object) -> Iterator[str]:
     """Yield what the supported versions have against an object; an unknown kind is a fault."""
     for version in VERSIONS:
-        try:
-            told = built_in(found, version)
-        except LookupError:
-            told = f"{title(found)}: {version} does not know this kind"
-        if told is not None:
-            yield told
+        yield from faults_on(version, found)
+
+
+def faults_on(version: str, found: Object) -> Iterator[str]:
+    """Yield what one version has against an object, or that it does not know the kind."""
+    try:
+        told = built_in(found, version)
+    except LookupError:
+        told = f"{title(found)}: {version} does not know this kind"
+    if told is not None:
+        yield told

@@ -112,6 +112,9 @@ def existing(values: Any) -> Iterator[str]:
         for each in values:
             yield from existing(each)
     if isinstance(values, dict):
+        # An account that the chart is told not to make.
+        if values.get("create") is False and values.get("name"):
+            yield values["name"]
         for key, value in values.items():
             if str(key).startswith("existing"):
                 yield from (text for _, text in walk(value) if text and isinstance(text, str))

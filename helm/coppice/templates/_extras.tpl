@@ -131,7 +131,9 @@ steps:
 {{/* Components that have pods, as a list in YAML. */}}
 {{- define "coppice.components" -}}
 - server
+{{- if .Values.control.enabled }}
 - control
+{{- end }}
 {{- if ne .Values.retrain.kind "none" }}
 - retrainer
 {{- end }}
