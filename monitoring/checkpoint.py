@@ -53,7 +53,8 @@ def _digest(log: str, tree: settings.Settings) -> str:
         tree.evidence.model_dump_json(),
         tree.drift.model_dump_json(),
         tree.decay.model_dump_json(),
-        tree.monitor.model_dump_json(),
+        # Members of a group have doors of their own, and may reach the folder by another path.
+        tree.monitor.model_dump_json(exclude={"host", "port", "group_folder"}),
         tree.serve.routing_key_secret.get_secret_value(),
     ]
     return hashlib.sha256("\n".join(parts).encode()).hexdigest()

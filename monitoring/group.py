@@ -4,17 +4,14 @@ Called by `coppice monitor` where `monitor.group` is set; takes the partitions t
 gives it; gives facts about them, and, where it holds the one partition of the facts, verdicts.
 
 A turn asks for records (and learns meanwhile what it holds), tells the facts of its partitions
-(`monitoring.member`), and folds and judges if that is its part (`monitoring.aggregate`).
+(`monitoring.member`), and folds and judges if that is its part (`monitoring.aggregate`). Each
+member's pages show what was announced (`monitoring.desk`), also while no broker is there.
 """
 
 from __future__ import annotations
 
-import logging
-import os
-import sys
 from collections.abc import Callable, Collection, Mapping
-from pathlib import Path
-from typing import NamedTuple, NoReturn, Protocol
+from typing import NamedTuple, Protocol
 
 import structlog
 
@@ -25,9 +22,9 @@ from coppice.eventlog import base as eventlog_base
 from coppice.eventlog import envelope, retention
 from coppice.registry import base as registry_base
 from monitoring import feed, http
-from monitoring import status as statuses
 from monitoring.aggregate import Aggregator
 from monitoring.conclude import Conclusions
+from monitoring.desk import Desk
 from monitoring.knowledge import Scorings
 from monitoring.member import Member
 from monitoring.recorder import Recorder
@@ -55,8 +52,8 @@ class GroupMonitor:
         The project's settings.
     clock
         Where the time comes from.
-    recorder
-        Where metrics go.
+    desk
+        What the pages show, and where metrics go.
     """
 
     def __init__(
@@ -66,16 +63,17 @@ class GroupMonitor:
         versions: registry_base.Registry,
         settings: settings_tree.Settings,
         clock: clocks.Clock,
-        recorder: Recorder,
+        desk: Desk,
     ) -> None:
         self._feed = source
         self._log = log
         self._settings = settings
         self._clock = clock
-        self._recorder = recorder
+        self._desk = desk
+        self._recorder = desk.recorder
         self._versions = Versions(versions, settings)
         self._scorings = Scorings(self._versions)
-        self._said = Conclusions(log, self._versions, settings, clock, recorder)
+        self._said = Conclusions(log, self._versions, settings, clock, desk.recorder)
         self._member = Member(source, settings, self._scorings, clock, self._said.failed)
         self._aggregator: Aggregator | None = None
         source.join(self)
@@ -109,6 +107,7 @@ class GroupMonitor:
         self._member.turn()
         if self._aggregator is not None:
             self._aggregator.turn()
+        self._desk.look(self._said.status() if self._aggregator is not None else None)
         self._record(self._clock.monotonic() - started)
         return len(letters)
 
@@ -136,18 +135,6 @@ class GroupMonitor:
         if self._aggregator is not None:
             self._aggregator.save()
             self._aggregator = None
-
-    def status(self) -> statuses.Status | None:
-        """Return what was last concluded, `None` where others judge; safe from other threads."""
-        return self._said.status() if self._aggregator is not None else None
-
-    def metrics(self) -> bytes:
-        """Return the text of `/metrics`; safe from other threads."""
-        return self._recorder.page()
-
-    def report(self, name: str) -> Path | None:
-        """Return where a drift report lies, `None` without one; safe from other threads."""
-        return self._said.report(name)
 
     def _record(self, seconds: float) -> None:
         events, oddities = self._member.counts()
@@ -191,45 +178,49 @@ def main(settings: settings_tree.Settings, cluster: Cluster) -> None:
     telemetry.configure("monitor")
     stop = signals.stop_requested()
     clock = clocks.SystemClock()
-    if not _await(cluster, clock, stop):
-        return
     log = eventlog.open_log(settings)
-    source = cluster.connect()
+    model, door = settings.project.name, settings.monitor
+    desk = Desk(log, settings, clock, Recorder(model))
     try:
         # A single monitor's mark would keep every event from then on; none reads this log whole.
         log.forget("monitor")
-        model, door = settings.project.name, settings.monitor
-        versions = registry.open_registry(settings)
-        monitor = GroupMonitor(source, log, versions, settings, clock, Recorder(model))
         with (
-            pages.served(http.app(monitor, model, clock), door.host, door.port, table="monitor"),
+            pages.served(http.app(desk, model, clock), door.host, door.port, table="monitor"),
             retention.running(log, settings),
         ):
-            monitor.run(stop)
+            if not _await(cluster, desk, clock, stop):
+                return
+            source = _connect(cluster)
+            versions = registry.open_registry(settings)
+            GroupMonitor(source, log, versions, settings, clock, desk).run(stop)
+            source.close()
     except errors.MemberStuck as problem:
         _log.error("member_stuck", error=str(problem))
-        _end(problem.exit_code)
+        signals.end_at_once(problem.exit_code)
     finally:
         log.close()
-    source.close()
 
 
-def _await(cluster: Cluster, clock: clocks.Clock, stop: Callable[[], bool]) -> bool:
+def _await(cluster: Cluster, desk: Desk, clock: clocks.Clock, stop: Callable[[], bool]) -> bool:
     """Wait until a broker is there; say whether one is, rather than that it is time to stop."""
     waits = False
     while not cluster.reachable():
         if not waits:
             _log.warning("no_broker", hint="waiting; nothing is lost meanwhile")
         waits = True
+        desk.look()
         if stop():
             return False
         clock.sleep(WAIT_SECONDS)
     return True
 
 
-def _end(exit_code: int) -> NoReturn:
-    """End at once: closing a client that is stuck may take for ever."""
-    logging.shutdown()
-    sys.stdout.flush()
-    sys.stderr.flush()
-    os._exit(exit_code)
+def _connect(cluster: Cluster) -> ClosingFeed:
+    try:
+        return cluster.connect()
+    except errors.EventLogError as problem:
+        if problem.__cause__ is None:
+            # It is the topics that will not do, which no fresh client changes.
+            raise
+        message = f"{problem}; the monitor ends, to be started again with a fresh client"
+        raise errors.MemberStuck(message) from problem

@@ -6,10 +6,10 @@ import msgspec
 import pytest
 
 from coppice import records, testing
-from monitoring import group, join
+from monitoring import desk, group, http, join
 from monitoring.recorder import Recorder
 from tests.support import group as clusters
-from tests.support import group_member, worlds
+from tests.support import worlds
 
 SECTIONS = {
     "evidence": {"promote_margin": 0.05},
@@ -51,7 +51,7 @@ class Group:
                     self.world.registry,
                     self.world.settings,
                     self.clock,
-                    Recorder(worlds.MODEL),
+                    desk.Desk(self.log, self.world.settings, self.clock, Recorder(worlds.MODEL)),
                 )
             )
 
@@ -72,7 +72,15 @@ class Group:
         return next(m._aggregator for m in self.monitors if m._aggregator is not None)
 
     def found(self):
-        return said(next(status for m in self.monitors if (status := m.status()) is not None))
+        return said(next(m for m in self.monitors if m._aggregator is not None)._said.status())
+
+    def answers(self):
+        """What each member's page says about the candidate, in bytes."""
+        model = worlds.MODEL
+        return [
+            msgspec.json.encode(http.candidate_verdict(each._desk.status(), model, model))
+            for each in self.monitors
+        ]
 
     def state(self):
         return bare(self.judge().state)
@@ -93,7 +101,8 @@ def rounded(value):
 
 def said(status):
     """What a verdict is: its kind, its cause, what was counted, and the evidence."""
-    return rounded(group_member.said(status))
+    verdicts = (status.champion_verdict, status.candidate_verdict)
+    return rounded([(v.kind, v.cause, v.counts, v.evidence, v.reason) for v in verdicts if v])
 
 
 def bare(state):
@@ -141,6 +150,26 @@ def test_however_many_monitors_share_the_work_they_find_what_a_single_one_finds(
     verdicts, state = single(tried)
     assert together.found() == verdicts
     assert together.state() == state
+
+
+def test_every_member_answers_alike_whether_it_judges_or_not(tried):
+    together = Group(tried)
+    together.start(3)
+    together.cluster.write(together.events)
+    together.settle()
+    judged, *others = together.answers()
+    assert others == [judged, judged]
+    assert msgspec.json.decode(judged)["verdict"] == together.found()[1][0] != "undecided"
+
+
+def test_while_nobody_judges_the_others_answer_what_the_last_one_said(together):
+    together.cluster.write(together.events)
+    together.settle()
+    before = together.answers()[1]
+    together.kill(0)
+    together.turn(1)
+    assert together.answers() == [before, before]
+    assert msgspec.json.decode(before)["verdict"] == "rollback"
 
 
 @pytest.fixture

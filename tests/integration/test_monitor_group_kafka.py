@@ -1,4 +1,4 @@
-"""Monitors that share their work through Kafka, each a process of its own.
+"""`coppice monitor` with `[monitor] group`: several processes that share their work through Kafka.
 
 Against librdkafka's mock cluster of 3 brokers; skipped where confluent-kafka is not installed. The
 group's protocol is the mock's: 3 to 5 seconds for each change of the members.
@@ -8,25 +8,30 @@ from __future__ import annotations
 
 import contextlib
 import itertools
+import json
 import os
+import re
 import signal
 import subprocess
 import sys
 import time
+import urllib.error
+import urllib.request
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import pytest
 
-from coppice import errors, records
+from coppice import errors, records, registry, settings
 from coppice.eventlog import envelope
 from coppice.eventlog.kafka import KafkaLog, Options
 from coppice.eventlog.kafka_group import GroupReader
 from monitoring import feed
 from tests.integration.test_monitor_group import rounded
-from tests.support import group_member, worlds
 from tests.support import kafka as mock
+from tests.support import serving, worlds
 
 pytestmark = [
     pytest.mark.filterwarnings("ignore:unclosed:ResourceWarning"),
@@ -40,8 +45,9 @@ SECTIONS = {
     "monitor": {"group": "monitors"},
 }
 HARMFUL = (1.0, 1.0, 0.0, 0.0)
-WAIT_SECONDS = 240.0
-AHEAD_SECONDS = 5.0
+WAIT_SECONDS = 90.0
+AHEAD_SECONDS = 3.0
+PARTITIONS = 4
 _NUMBERS = itertools.count()
 
 
@@ -55,13 +61,29 @@ def brokers() -> Iterator[mock.Cluster]:
 @pytest.fixture
 def options(brokers: mock.Cluster) -> Options:
     prefix = f"g{next(_NUMBERS)}."
-    brokers.make_topics(*envelope.all_topics(prefix), partitions=4)
+    brokers.make_topics(*envelope.all_topics(prefix), partitions=PARTITIONS)
     return Options(brokers.servers, prefix=prefix, deadline_seconds=20.0)
 
 
 @pytest.fixture
-def world(tmp_path: Path) -> worlds.World:
-    made = worlds.World(tmp_path, **SECTIONS)
+def tree(tmp_path: Path, options: Options) -> settings.Settings:
+    tables = {
+        "project": {"name": worlds.MODEL, "task": "binary"},
+        "events": {"backend": "kafka"},
+        "kafka": {
+            "servers": ",".join(options.servers),
+            "prefix": options.prefix,
+            "deadline_seconds": 8.0,
+        },
+        **SECTIONS,
+    }
+    serving.write_settings(tmp_path, tables)
+    return settings.load(tmp_path)
+
+
+@pytest.fixture
+def world(tmp_path: Path, tree: settings.Settings) -> worlds.World:
+    made = worlds.World(tmp_path, registry.open_registry(tree), **SECTIONS)
     champion = made.version(*worlds.FAITHFUL)
     made.rollout(champion)
     candidate = made.version(*HARMFUL)
@@ -79,97 +101,191 @@ def soon(found: Sequence[records.Event]) -> list[records.Event]:
     ]
 
 
+class Program:
+    """A command of ours: a `coppice monitor` of the group, or what fills its log from Kafka."""
+
+    def __init__(self, tree: settings.Settings, name: str, what: str = "monitor") -> None:
+        self.port = serving.free_port()
+        self.output = tree.root / f"{name}.log"
+        command = [sys.executable, "-m", "tests.support.group_member", what]
+        with self.output.open("wb") as stream:
+            self.process = subprocess.Popen(
+                [*command, "--project", str(tree.root)],
+                stderr=stream,
+                stdout=stream,
+                env={
+                    **os.environ,
+                    "COPPICE_MONITOR__PORT": str(self.port),
+                    "OMP_NUM_THREADS": "1",
+                },
+            )
+
+    def page(self, path: str) -> bytes:
+        """What a page answers; nothing where it does not."""
+        try:
+            with urllib.request.urlopen(f"http://127.0.0.1:{self.port}{path}", timeout=10) as reply:
+                answer: bytes = reply.read()
+                return answer
+        except (urllib.error.URLError, OSError):
+            return b""
+
+    def state(self) -> dict[str, Any]:
+        """What it shows of its state, empty before it answers."""
+        found = json.loads(self.page("/v1/state") or b"{}").get("state")
+        return found or {}
+
+    def total(self, name: str, label: str = "") -> float:
+        """The sum of a metric's series that have a label."""
+        found = re.findall(
+            rf"^{name}(?:{{.*{label}.*}})? (\S+)$", self.page("/metrics").decode(), re.MULTILINE
+        )
+        return sum(map(float, found))
+
+
 class Members:
     """Processes of one group."""
 
-    def __init__(self, folder: Path, options: Options) -> None:
-        self.folder = folder
-        self.options = options
-        self.running: dict[str, subprocess.Popen[bytes]] = {}
+    def __init__(self, tree: settings.Settings) -> None:
+        self.tree = tree
+        self.running: dict[str, Program] = {}
 
     def start(self, *names: str) -> None:
         for name in names:
-            command = [sys.executable, "-m", "tests.support.group_member", str(self.folder)]
-            command += [",".join(self.options.servers), self.options.prefix, name]
-            command += [msgspec.json.encode(SECTIONS).decode()]
-            with (self.folder / f"{name}.log").open("wb") as output:
-                self.running[name] = subprocess.Popen(command, stderr=output)
+            self.running[name] = Program(self.tree, name)
 
-    def found(self) -> dict[str, group_member.Found]:
-        return {
-            name: msgspec.json.decode(path.read_bytes(), type=group_member.Found)
-            for name in self.running
-            if (path := self.folder / f"{name}.json").exists()
-        }
-
-    def await_(self, done: Callable[[dict[str, group_member.Found]], bool]) -> None:
+    def await_(self, done: Callable[[], bool]) -> None:
         until = time.monotonic() + WAIT_SECONDS
-        while not done(self.found()):
-            assert time.monotonic() < until, f"{self.found()}\n{self.output()}"
-            assert all(each.poll() is None for each in self.running.values()), self.output()
+        while not done():
+            assert time.monotonic() < until, self.told()
+            ended = [each.process.poll() for each in self.running.values()]
+            assert ended == [None] * len(ended), self.told()
             time.sleep(0.1)
 
-    def shared(self, count: int) -> None:
-        """Wait until so many members have all partitions, and each some."""
-        self.await_(
-            lambda found: (
-                len(found) == count
-                and all(member.owned for member in found.values())
-                and sum(member.owned for member in found.values()) == 4
-            )
-        )
+    def shared(self) -> None:
+        """Wait until all partitions are shared out, some to each member."""
 
-    def judge(self) -> str:
-        return next(name for name, member in self.found().items() if member.judges)
+        def done() -> bool:
+            owned = [m.total("coppice_monitor_partitions") for m in self.running.values()]
+            return all(owned) and sum(owned) == PARTITIONS
+
+        self.await_(done)
+
+    def judge(self) -> str | None:
+        """Which member folds."""
+        return next((name for name, m in self.running.items() if m.state().get("versions")), None)
+
+    def found(self) -> Any:
+        """What the one that judges found, as `single` does."""
+        name = self.judge()
+        return found_in(self.running[name].state()) if name is not None else None
+
+    def total(self, name: str, label: str = "") -> float:
+        """A metric, over all of them."""
+        return sum(each.total(name, label) for each in self.running.values())
 
     def kill(self, name: str) -> None:
-        process = self.running.pop(name)
-        os.kill(process.pid, signal.SIGKILL)
+        """Let a member vanish."""
+        process = self.running.pop(name).process
+        process.send_signal(signal.SIGKILL)
         process.wait()
 
-    def output(self) -> str:
+    def end(self, number: int) -> set[int]:
+        """Send all of them a signal, and return their exit codes."""
+        for each in self.running.values():
+            each.process.send_signal(number)
+        return {each.process.wait(WAIT_SECONDS) for each in self.running.values()}
+
+    def verdicts(self) -> set[bytes]:
+        """What the members answer about the candidate."""
+        return {each.page("/v1/verdict") for each in self.running.values()}
+
+    def told(self) -> str:
         return "\n".join(
-            f"--- {path.name}\n{path.read_text()[-3000:]}" for path in self.folder.glob("*.log")
+            f"--- {name}: {each.state()}\n{each.output.read_text()[-3000:]}"
+            for name, each in self.running.items()
         )
 
-    def stop(self) -> None:
-        for name in list(self.running):
-            self.kill(name)
+
+def found_in(state: dict[str, Any]) -> Any:
+    """The evidence, what was counted of each version, and the verdicts' kinds."""
+    names = ("version", "role", "accuracy", "answered", "labelled", "label_coverage")
+    versions = [{name: each[name] for name in names} for each in state["versions"]]
+    scopes = ("champion_verdict", "candidate_verdict")
+    kinds = [state[scope] and state[scope]["kind"] for scope in scopes]
+    return rounded([state["evidence"], versions, kinds])
 
 
 @pytest.fixture
-def members(tmp_path: Path, options: Options) -> Iterator[Members]:
-    made = Members(tmp_path, options)
+def members(tree: settings.Settings) -> Iterator[Members]:
+    made = Members(tree)
+    follower = Program(tree, "follow", "follow")
     yield made
-    made.stop()
+    made.end(signal.SIGKILL)
+    follower.process.kill()
+    follower.process.wait()
 
 
-def single(world: worlds.World):
+@pytest.fixture
+def log(options: Options) -> Iterator[KafkaLog]:
+    with contextlib.closing(KafkaLog(options)) as opened:
+        yield opened
+
+
+def single(world: worlds.World) -> Any:
     monitor = world.monitor()
     world.settle(monitor)
-    return rounded(group_member.said(monitor.status()))
+    return found_in(msgspec.to_builtins(monitor.status()))
 
 
-def verdicts(found: dict[str, group_member.Found]):
-    lists = [member.verdicts for member in found.values() if member.verdicts]
-    return rounded(lists[0]) if lists else []
+@pytest.mark.parametrize("names", ["a", "abc"])
+def test_members_find_what_a_single_monitor_does_answer_alike_and_end_when_asked(
+    world: worlds.World, members: Members, log: KafkaLog, names: str
+) -> None:
+    members.start(*names)
+    members.shared()
+    log.append(soon(world.log.read("", 1_000_000).events))
+    expected = single(world)
+    members.await_(lambda: members.found() == expected)
+    members.await_(lambda: len(members.verdicts()) == 1)
+    assert json.loads(members.verdicts().pop())["verdict"] == "rollback"
+    assert members.total("coppice_monitor_turn_errors_total") == 0
+    assert members.end(signal.SIGTERM) == {0}
 
 
-def test_a_member_that_is_killed_and_one_that_joins_late_change_no_verdict(
-    world: worlds.World, options: Options, members: Members
+def test_when_the_one_that_judges_is_killed_and_another_joins_no_verdict_changes(
+    world: worlds.World, members: Members, log: KafkaLog
 ) -> None:
     events = world.log.read("", 1_000_000).events
     expected = single(world)
     members.start("a", "b")
-    members.shared(2)
-    with contextlib.closing(KafkaLog(options)) as log:
-        log.append(soon(events[:400]))
-        members.await_(lambda found: any(member.folded > 100 for member in found.values()))
-        members.kill(members.judge())
-        members.start("c")
-        log.append(soon(events[400:]))
-    members.await_(lambda found: verdicts(found) == expected)
-    assert sum(member.late for member in members.found().values()) == 0
+    members.shared()
+    log.append(soon(events[:400]))
+    members.await_(lambda: members.total("coppice_monitor_facts_total", "folded") > 100)
+    members.kill(members.judge() or "a")
+    members.start("c")
+    log.append(soon(events[400:]))
+    members.await_(lambda: members.found() == expected)
+    assert members.total("coppice_monitor_facts_total", "late") == 0
+
+
+def test_a_member_that_is_stuck_ends_with_9_and_the_next_goes_on_where_it_was(
+    world: worlds.World, brokers: mock.Cluster, members: Members, log: KafkaLog
+) -> None:
+    members.start("a")
+    members.shared()
+    log.append(soon(world.log.read("", 1_000_000).events))
+    expected = single(world)
+    members.await_(lambda: members.found() == expected)
+    members.await_(lambda: b"rollback" in members.verdicts().pop())
+    told = members.verdicts()
+    brokers.stop(1, 2, 3)
+    assert members.running.pop("a").process.wait(WAIT_SECONDS) == 9
+    members.start("b")
+    # No broker is there, and it answers all the same: what was announced is in its own log.
+    members.await_(lambda: members.verdicts() == told)
+    brokers.start(1, 2, 3)
+    members.await_(lambda: members.found() == expected)
+    assert members.end(signal.SIGTERM) == {0}
 
 
 def test_topics_of_unequal_partitions_are_refused_with_the_remedy(

@@ -67,9 +67,7 @@ class Project:
 
 def project(root: Path, **sections: dict[str, Any]) -> Project:
     """Set up a project: `serve={"port": 1234}` sets fields of a section."""
-    root.mkdir(parents=True, exist_ok=True)
-    tables = {"project": {"name": MODEL, "task": "binary"}, **sections}
-    (root / settings.FILE).write_text(_toml(tables))
+    write_settings(root, {"project": {"name": MODEL, "task": "binary"}, **sections})
     tree = settings.load(root)
     store = registry.open_registry(tree)
     tags = []
@@ -81,6 +79,12 @@ def project(root: Path, **sections: dict[str, Any]) -> Project:
     made = Project(tree, *tags)
     made.route()
     return made
+
+
+def write_settings(root: Path, tables: dict[str, dict[str, Any]]) -> None:
+    """Write a project's coppice.toml."""
+    root.mkdir(parents=True, exist_ok=True)
+    (root / settings.FILE).write_text(_toml(tables))
 
 
 def _toml(tables: dict[str, dict[str, Any]]) -> str:

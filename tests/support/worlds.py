@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from coppice import records, runtime, testing
+from coppice.registry import base
 from coppice.settings import Settings
 from monitoring import loop
 from monitoring.recorder import Recorder
@@ -27,10 +28,12 @@ FAITHFUL = (1.0, 1.0, 1.0, 1.0)
 class World:
     """A project with a log, a registry and a clock, and traffic to fill them."""
 
-    def __init__(self, folder: Path, **sections: Any) -> None:
+    def __init__(
+        self, folder: Path, registry: base.Registry | None = None, **sections: Any
+    ) -> None:
         self.folder = folder
         self.log = testing.MemoryLog()
-        self.registry = testing.MemoryRegistry(folder / "registry")
+        self.registry = registry or testing.MemoryRegistry(folder / "registry")
         self.clock = testing.ManualClock()
         self.settings = Settings(root=folder, project={"name": MODEL, "task": "binary"}, **sections)
         self.truth = np.array(FAITHFUL)
