@@ -18,7 +18,6 @@ from tests.support import artifacts, scoring, serving
 
 pytestmark = pytest.mark.slow
 
-KILLS = 5
 ROWS = artifacts.rows(6_000)
 PART = 50
 """Rows of a batch; with `STRETCH_BYTES` made small also those of a part."""
@@ -72,9 +71,9 @@ def kill_midway(arguments: list[str], output: Path, more: int, pause: float) -> 
     return done_parts(output)
 
 
-@pytest.mark.parametrize("form", [".parquet", ".csv", ".npz"])
-def test_a_job_killed_five_times_ends_byte_for_byte_as_one_that_was_not(
-    made: serving.Project, tmp_path: Path, form: str
+@pytest.mark.parametrize(("form", "kills"), [(".parquet", 5), (".csv", 2), (".npz", 2)])
+def test_a_job_that_was_killed_ends_byte_for_byte_as_one_that_was_not(
+    made: serving.Project, tmp_path: Path, form: str, kills: int
 ) -> None:
     whole, killed = tmp_path / f"whole{form}", tmp_path / f"killed{form}"
     assert start(words(made, form, whole)).wait() == 0
@@ -82,7 +81,7 @@ def test_a_job_killed_five_times_ends_byte_for_byte_as_one_that_was_not(
 
     progress = [
         kill_midway(words(made, form, killed), killed, draw.randint(1, 9), draw.uniform(0, 0.01))
-        for _ in range(KILLS)
+        for _ in range(kills)
     ]
 
     assert start(words(made, form, killed)).wait() == 0
@@ -97,7 +96,7 @@ def test_a_killed_job_that_logs_leaves_one_event_for_each_batch(
 ) -> None:
     output = tmp_path / "logged.npz"
     arguments = [*words(made, ".npz", output), "--log"]
-    for more in (3, 12, 7, 1, 10):
+    for more in (3, 12, 1):
         kill_midway(arguments, output, more, 0.005)
     assert start(arguments).wait() == 0
 
