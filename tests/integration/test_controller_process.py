@@ -24,12 +24,15 @@ name = "tiny"
 poll_seconds = 0.05
 watch_seconds = 0.0
 metrics_port = {port}
+port = {doors}
 """
 
 
 @pytest.fixture
 def tree(tmp_path: Path) -> settings.Settings:
-    (tmp_path / settings.FILE).write_text(TOML.format(port=pages.free_port()))
+    (tmp_path / settings.FILE).write_text(
+        TOML.format(port=pages.free_port(), doors=pages.free_port())
+    )
     return settings.load(tmp_path)
 
 
@@ -72,5 +75,12 @@ def test_a_first_version_and_its_successor_are_rolled_out(
     programs.until(lambda: store.aliases(MODEL).get("champion") == second)
     page = httpx.get(f"http://127.0.0.1:{tree.rollout.metrics_port}/metrics", trust_env=False)
     assert 'coppice_rollout_decisions_total{model="tiny",outcome="started"} 1.0' in page.text
+    with httpx.Client(base_url=f"http://127.0.0.1:{tree.rollout.port}", trust_env=False) as doors:
+        assert doors.get("/readyz").status_code == 200
+        programs.until(lambda: doors.get("/v1/verdict").json()["version"] == second)
+        # Argo asks for every revision, also for one with which nothing is on trial.
+        assert doors.get("/v1/verdict").json()["data"]["verdict"] == "promote"
+        refused = doors.post("/v1/rollouts/tiny/abort", json={"actor": "ada"})
+        assert (refused.status_code, "no rollout is running" in refused.text) == (409, True)
     controller.send_signal(signal.SIGTERM)
     assert controller.wait() == 0

@@ -24,6 +24,10 @@ def history(events: Sequence[records.Event], since: float = 0.0) -> facts.Histor
     return made
 
 
+def told(*found: records.Record) -> facts.History:
+    return history([event(record) for record in found])
+
+
 def of(made: facts.History) -> facts.Facts:
     return made.facts(route=RouteState(None), parents={})
 
@@ -242,3 +246,46 @@ class TestTraffic:
         broken = msgspec.structs.replace(event(rollouts.answer(), time=BEGUN - 1), data=b"\xc1")
         made = history([event(rollouts.canary()), broken], since=BEGUN)
         assert of(made).answered == 0
+
+
+class TestTheTrial:
+    def test_verdicts_on_the_candidate_are_kept_by_slice(self) -> None:
+        bad = rollouts.verdict("rollback", slice="pen=ink")
+        good, newer = rollouts.verdict("undecided"), rollouts.verdict("promote")
+        made = told(rollouts.shadow(), good, bad, newer)
+        assert made.trial.verdicts == {"all": newer, "pen=ink": bad}
+
+    def test_a_new_rollout_begins_without_any(self) -> None:
+        again = rollouts.shadow(since=2000.0)
+        made = told(rollouts.shadow(), rollouts.verdict("promote"), again)
+        assert (made.trial.verdicts, made.trial.since) == ({}, 2000.0)
+
+    def test_a_step_of_the_same_rollout_keeps_them(self) -> None:
+        canary = rollouts.canary(since=2000.0)
+        made = told(rollouts.shadow(), rollouts.verdict("promote"), canary)
+        assert set(made.trial.verdicts) == {"all"}
+        assert made.trial.since == rollouts.BEGUN
+
+    def test_an_operators_promotion_is_remembered_until_it_is_done(self) -> None:
+        by_hand, wider = rollouts.canary(actor="ada"), rollouts.canary(0.5)
+        made = told(rollouts.shadow(), by_hand, wider)
+        assert made.trial.promoted_by == "ada"
+        made.add(event(rollouts.watch()))
+        assert made.trial.promoted_by is None
+
+    def test_a_version_that_was_rolled_back_is_named_with_the_reason(self) -> None:
+        back = rollouts.state(outcome="rolled-back", reason="worse")
+        assert told(rollouts.shadow(), back).dropped == {B: "worse"}
+
+    def test_when_the_previous_returns_both_others_are_named(self) -> None:
+        watch = rollouts.watch(candidate=C)
+        back = rollouts.state(outcome="rolled-back", reason="decay")
+        assert told(watch, back).dropped == {B: "decay", C: "decay"}
+
+    def test_a_version_that_is_tried_again_is_not_held_against_itself(self) -> None:
+        back = rollouts.state(outcome="rolled-back", reason="worse")
+        assert told(rollouts.shadow(), back, rollouts.shadow()).dropped == {}
+
+    def test_the_newest_event_is_known_by_its_time(self) -> None:
+        made = history([event(rollouts.shadow(), 9.0), event(rollouts.verdict("promote"), 7.0)])
+        assert made.newest == 9.0

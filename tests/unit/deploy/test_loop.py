@@ -272,3 +272,35 @@ def test_a_controller_that_does_not_lead_reads_along_and_moves_nothing(stage: St
     stage.backend.leading = True
     assert controller.turn() is not None
     assert stage.table().champion == stage.first
+
+
+def test_before_the_first_turn_nothing_is_known(stage: Stage) -> None:
+    assert stage.controller().view(30.0) is None
+
+
+def test_a_turn_leaves_what_it_knew_for_who_asks(in_canary: Stage) -> None:
+    controller = in_canary.controller()
+    controller.turn()
+    seen = controller.view(30.0)
+    assert seen is not None
+    assert (seen.candidate, seen.routed) == (in_canary.second, in_canary.table())
+    assert seen.judged["verdict"] == "promote"
+
+
+def test_what_a_turn_knew_grows_old(stage: Stage) -> None:
+    controller = stage.controller()
+    controller.turn()
+    stage.clock.advance(30.0)
+    assert controller.view(30.0) is not None
+    stage.clock.advance(0.1)
+    assert controller.view(30.0) is None
+    assert controller.view(float("inf")) is not None
+
+
+def test_a_turn_that_raises_renews_nothing(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
+    controller = stage.controller()
+    controller.turn()
+    stage.clock.advance(31.0)
+    monkeypatch.setattr(stage.backend, "observe", _no_disk)
+    controller.run(stop_after(1))
+    assert controller.view(30.0) is None
