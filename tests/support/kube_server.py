@@ -162,6 +162,7 @@ class _Request(NamedTuple):
 class _Handler(BaseHTTPRequestHandler):
     server: _Server
     protocol_version = "HTTP/1.1"
+    disable_nagle_algorithm = True
 
     def log_message(self, format: str, *arguments: Any) -> None:  # noqa: A002 - base's name
         pass
