@@ -100,7 +100,9 @@ class Relay:
         self._look_at = float("-inf")
 
     def run(self) -> None:
-        """Send until asked to stop; the batch in hand is finished first.
+        """Send until asked to stop, then what waits at that moment, where a broker is there.
+
+        Beside a server that has ended nothing is left behind that way, on a disk that may go too.
 
         Raises
         ------
@@ -111,6 +113,8 @@ class Relay:
             if not self.turn():
                 self._rest(self._pause())
         if self._log is not None:
+            if self._cluster.reachable():
+                self._finish(self._log)
             self._log.close()
 
     def drain(self) -> None:
@@ -127,11 +131,22 @@ class Relay:
         log = self._open()
         if log is None:
             return False
-        moved = False
+        moved = 0
         for line in self._lines:
             # Each log gets its turn, however much another one has.
-            moved |= not self._stop() and self._ship(line, log)
-        return moved
+            moved += 0 if self._stop() else self._ship(line, log)
+        return moved > 0
+
+    def _finish(self, log: base.EventLog) -> None:
+        """Send as much of each log as waits now; whoever still writes cannot keep us for ever."""
+        for line in self._lines:
+            try:
+                waiting = line.backlog().events
+            except errors.EventLogError as problem:
+                self._local_trouble(line, problem)
+                continue
+            while waiting > 0 and (sent := self._ship(line, log)):
+                waiting -= sent
 
     def _open(self) -> base.EventLog | None:
         """Return the cluster's log, made once a broker is there; `None` until then."""
@@ -148,15 +163,16 @@ class Relay:
             _LOG.info("relaying", logs=[line.name for line in self._lines])
         return self._log
 
-    def _ship(self, line: _Line, log: base.EventLog) -> bool:
+    def _ship(self, line: _Line, log: base.EventLog) -> int:
+        """Send one batch of a log; return how many events that was."""
         try:
             batch = line.read()
         except errors.EventLogError as problem:
             self._local_trouble(line, problem)
-            return False
+            return 0
         if not batch.events:
             line.cursor = batch.position
-            return False
+            return 0
         began = self._clock.monotonic()
         for wave in relay_plan.waves(batch.events):
             self._send(wave, log)
@@ -168,7 +184,7 @@ class Relay:
         line.size = relay_plan.next_size(line.size, sent, self._cluster.deadline_seconds)
         line.cursor = batch.position
         self._mark(line)
-        return True
+        return len(batch.events)
 
     def _send(self, events: Sequence[records.Event], log: base.EventLog) -> None:
         try:

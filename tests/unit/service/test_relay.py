@@ -371,6 +371,43 @@ class TestEnding:
 
         assert outbox.backlog(outbox.readers()["relay"]).events == 0
 
+    def test_what_waits_at_the_end_is_sent_before_it_ends(
+        self, outbox: SqliteLog, replica: SqliteLog
+    ) -> None:
+        relaying, recorder, _ = made(
+            MemoryLog(), {"outbox": outbox, "events": replica}, stop=after(3)
+        )
+        relaying.turn()
+        # Several batches: the first ones are small.
+        outbox.append([events.prediction(str(each)) for each in range(2000)])
+        replica.append([events.command("pause")])
+        relaying.run()
+
+        assert shown(recorder, "coppice_relay_events_total") == 2001
+        assert outbox.backlog(outbox.readers()["relay"]).events == 0
+
+    def test_who_goes_on_writing_does_not_keep_it(self, outbox: SqliteLog) -> None:
+        shared = Broken(lambda _: outbox.append([events.feedback("later")]))
+        relaying, _, _ = made(shared, {"outbox": outbox}, stop=lambda: True)
+        relaying.turn()
+        outbox.append([events.feedback(), events.feedback("b")])
+        relaying.run()
+
+        # Both of the end in one batch, and what came meanwhile stays for the next relay.
+        assert [len(each) for each in shared.calls] == [2]
+        assert outbox.backlog(outbox.readers()["relay"]).events == 1
+
+    def test_at_the_end_no_broker_is_waited_for(self, outbox: SqliteLog) -> None:
+        answers = iter([True])
+        relaying, _, _ = made(
+            MemoryLog(), {"outbox": outbox}, there=lambda: next(answers, False), stop=lambda: True
+        )
+        relaying.turn()
+        outbox.append([events.feedback()])
+        relaying.run()
+
+        assert outbox.backlog(outbox.readers()["relay"]).events == 1
+
     def test_it_ends_without_a_cluster_too(self, outbox: SqliteLog) -> None:
         made(MemoryLog(), {"outbox": outbox}, there=lambda: False, stop=after(5))[0].run()
 
