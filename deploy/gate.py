@@ -100,6 +100,11 @@ class View:
         """The version on trial."""
         return None if self.state is None else self.state.candidate
 
+    def routes(self, version: str | None) -> bool:
+        """Say whether the world routes to a version, or shows no routes at all."""
+        table = self.routed
+        return table is None or version in {table.champion, table.candidate}
+
 
 NOBODY = verdicts.undecided("there is no candidate")
 
@@ -178,11 +183,13 @@ def _decide(view: View, asked: str | None) -> _Told:
         return _Told("rollback", f"{asked} was rolled back: {view.dropped[asked]}")
     if state is None and (asked is None or view.routed is None):
         return _Told("promote", "nothing is on trial: there is no champion yet")
-    if state is not None and asked == state.champion:
-        return _Told("promote", f"nothing is on trial: {asked} is the champion")
-    if state is not None and asked == state.candidate:
-        return _of_candidate(view, state)
-    return _Told("undecided", f"this replica of the log knows of no rollout of {asked} yet")
+    if state is not None and view.routes(asked):
+        if asked == state.champion:
+            return _Told("promote", f"nothing is on trial: {asked} is the champion")
+        if asked == state.candidate:
+            return _of_candidate(view, state)
+    reason = f"log and routes do not agree (yet) that {asked} is on trial or serves"
+    return _Told("undecided", reason)
 
 
 def _of_candidate(view: View, state: records.Rollout) -> _Told:
@@ -234,7 +241,7 @@ def _first_step(view: View | None, told: Answer) -> bool:
     if view is None or view.state is None or _held(view) or told.verdict == "rollback":
         return False
     on_trial = told.version is not None and told.version == view.candidate
-    return on_trial and view.state.weight == 0.0
+    return on_trial and view.routes(told.version) and view.state.weight == 0.0
 
 
 class Alert(msgspec.Struct, frozen=True, rename="camel"):

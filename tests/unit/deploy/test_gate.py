@@ -35,10 +35,10 @@ SWAPPED = state(outcome="rolled-back", reason="decay because of release")
 
 DECISIONS = [
     ("before anything", view(routed=None), None, "promote", "there is no champion yet"),
-    ("a log that knows less", view(routed=ONLY_A), None, "undecided", f"no rollout of {A}"),
+    ("a log that knows less", view(routed=ONLY_A), None, "undecided", f"agree (yet) that {A}"),
     ("only a champion", view(state(), routed=ONLY_A), None, "promote", f"{A} is the champion"),
     ("no routes yet", view(state(), routed=None), None, "promote", "nothing is on trial"),
-    ("routes are ahead", view(state()), None, "undecided", f"no rollout of {B} yet"),
+    ("routes are ahead", view(state()), None, "undecided", f"agree (yet) that {B}"),
     ("not judged yet", view(shadow()), None, "undecided", f"not judged {B} yet"),
     ("judged", view(canary(), PROMOTE), None, "promote", "evidence says promote"),
     ("bad", view(canary(), ROLLBACK), None, "rollback", "evidence says rollback"),
@@ -72,7 +72,11 @@ DECISIONS = [
     ("asked by name", view(canary(), PROMOTE), B, "promote", "evidence"),
     ("asked by id", view(canary(), PROMOTE), B.partition(":")[2], "promote", "evidence"),
     ("asked for the champion", view(canary(), ROLLBACK), A, "promote", f"{A} is the champion"),
-    ("asked for another", view(canary(), PROMOTE), C, "undecided", f"no rollout of {C}"),
+    ("routes went on without it", view(canary(), PROMOTE, routed=table(9, champion=A, candidate=C)),
+     B, "undecided", "do not agree"),
+    ("another serves by now", view(canary(), routed=table(9, champion=C, candidate=B)), A,
+     "undecided", "do not agree"),
+    ("asked for another", view(canary(), PROMOTE), C, "undecided", f"agree (yet) that {C}"),
     ("of another champion", view(canary(), rollouts.verdict("promote", against=C)), None,
      "undecided", "not judged"),
 ]  # fmt: skip
@@ -87,6 +91,11 @@ def test_what_is_told(seen: gate.View, version: str | None, decision: str, reaso
     told = gate.answer(seen, version)
     assert told.verdict == decision
     assert reason in told.reason
+
+
+def test_an_old_log_lets_no_first_step_pass_for_a_version_that_is_asked_for_by_name() -> None:
+    seen = view(shadow(), routed=table(9, candidate=C))
+    assert gate.status("confirm-traffic-increase", seen, gate.answer(seen, B)) == 409
 
 
 def test_the_evidence_comes_with_the_verdict() -> None:
@@ -119,6 +128,7 @@ HOOKS = {
     "paused, judged good": (view(canary(paused=True), PROMOTE), [409, 200, 409, 409, 409, 200]),
     "nothing on trial": (view(state(), routed=ONLY_A), [200, 200, 200, 200, 409, 200]),
     "a log that lags": (view(state()), [200, 200, 409, 409, 409, 200]),
+    "an old log": (view(shadow(), routed=table(9, candidate=C)), [200, 200, 409, 409, 409, 200]),
     "dropped, still asked for": (view(shadow(), BACK), [409, 409, 409, 409, 200, 200]),
 }
 TABLE = [
