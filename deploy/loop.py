@@ -81,13 +81,13 @@ class Controller:
         )
         self._unusable: set[str] = set()
         self._reported_generation = 0
-        self._tend_seconds = settings.cluster.tend_seconds
-        self._tended: float | None = None
         # Only a replica can lag; the one log of a machine has every event at once.
         replica = settings.events.backend == "kafka"
         self._patience = succession.PATIENCE_SECONDS if replica else 0.0
         self._lead: succession.Lead | None = None
         self._seen: tuple[float, gate.View] | None = None
+        self._tend_seconds = settings.cluster.tend_seconds
+        self._tended: float | None = None
 
     def run(self, stop: Callable[[], bool]) -> None:
         """Take turns until `stop` says so; one that raises is counted, logged and tried again."""
@@ -118,12 +118,12 @@ class Controller:
         step = plan.plan(state, seen, self._policy, self._clock.now()) if leads else None
         if leads and plan.edited(state, seen, self._policy, step):
             self._report_edit(seen)
+        if leads and step is None:
+            self._tend()
         if step is not None and not self._carry_out(step):
             step = None
         if step is not None:
             state = step.rollout
-        elif leads:
-            self._tend()
         routed = self._backend.observe().table
         self._recorder.saw(state, routed, waiting=self._history.waiting is not None)
         self._seen = began, gate.View.of(self._history, routed, auto=self._policy.auto)
