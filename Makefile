@@ -5,7 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: setup demo test check lint types contracts wheel clean fuzz bench-kill-trials bench-relay-trials bench-serving
+.PHONY: setup demo demo-kafka test check lint types contracts chart wheel clean fuzz bench-kill-trials bench-relay-trials bench-serving
 
 setup: $(READY)
 
@@ -20,6 +20,10 @@ $(READY): pyproject.toml constraints.txt
 
 demo: setup
 	$(BIN)/coppice demo
+
+# For developers: the same with Kafka's mock brokers between the processes; nothing to install.
+demo-kafka: setup
+	$(BIN)/python -m tests.support.with_kafka $(BIN)/coppice demo
 
 test: setup build/s3-venv/.ready
 	$(BIN)/python -m pytest
@@ -36,6 +40,13 @@ types: setup
 
 contracts: setup
 	$(BIN)/lint-imports
+
+# What the chart holds of other sources: rules, dashboards, its table of values, its schema.
+chart: setup
+	rm -f helm/coppice/files/rules/* helm/coppice/files/dashboards/*
+	cp monitoring/rules/*.yaml helm/coppice/files/rules/
+	cp monitoring/dashboards/*.json helm/coppice/files/dashboards/
+	$(BIN)/python helm/reference.py
 
 # The built wheel, in an environment of its own, runs the demo.
 wheel: setup

@@ -176,7 +176,7 @@ def test_flagger_finds_the_pods_of_its_target_by_a_label_that_no_others_have() -
 def test_a_gateways_weights_begin_where_a_rollout_rests() -> None:
     (rule,) = only("gateway", "HTTPRoute")["spec"]["rules"]
     assert [(each["name"], each["weight"]) for each in rule["backendRefs"]] == [
-        ("shop-coppice-server", 100),
+        ("shop-coppice-server", 1000),
         ("shop-coppice-candidate", 0),
     ]
     assert "replicas" not in only("gateway", "Deployment", "-candidate")["spec"]
