@@ -80,6 +80,16 @@ def load(path: Path) -> RoutingTable | None:
         raise errors.EnvironmentProblem(message) from cause
 
 
+def load_handed(path: Path) -> RoutingTable | None:
+    """Read a table that somebody hands us, as a cluster does; raises like `load`.
+
+    An annotation that is not there yet comes as an empty file, which we never write ourselves.
+    """
+    if path.exists() and not path.read_bytes().strip():
+        return None
+    return load(path)
+
+
 def save(path: Path, table: RoutingTable) -> None:
     """Replace the table on disk in one atomic step, durably."""
     files.replace(path, msgspec.json.format(msgspec.json.encode(table)) + b"\n")

@@ -6,10 +6,11 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
-from coppice import artifact, errors
+from coppice import artifact, errors, routing
 from coppice_cli import versions
 
 if TYPE_CHECKING:
+    from coppice import settings
     from coppice.registry import base
 
 
@@ -20,6 +21,24 @@ class Pulled(NamedTuple):
     path: Path
     size: int
     """Bytes of all files."""
+
+
+def routed(tree: settings.Settings) -> list[str]:
+    """Name the versions that a server begins with, where its settings say it.
+
+    Those that answer by the table that it is handed; `serve.initial` as long as there is none.
+    Others of the table it can do without at the start, and they may be gone.
+
+    Raises
+    ------
+    EnvironmentProblem
+        What it is handed is no routing table.
+    """
+    handed = tree.serve.routing_file is not None
+    table = routing.load_handed(tree.routing_path) if handed else None
+    first = tree.serve.initial.replace("@", ":")
+    named = (first,) if table is None else (table.champion, table.candidate)
+    return [tag for tag in named if tag]
 
 
 def pull(registry: base.Registry, name: str, wanted: Sequence[str]) -> Iterator[Pulled]:

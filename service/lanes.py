@@ -229,10 +229,7 @@ class Switchboard:
         return table
 
     def _written(self) -> routing.RoutingTable | None:
-        # A cluster writes an annotation that is not there yet as an empty file; we never do.
-        if self._handed and self._path.exists() and not self._path.read_bytes().strip():
-            return None
-        return routing.load(self._path)
+        return routing.load_handed(self._path) if self._handed else routing.load(self._path)
 
     def _check(self, table: routing.RoutingTable | None) -> None:
         if table is not None and table.model != self._model:

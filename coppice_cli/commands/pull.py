@@ -15,7 +15,8 @@ def pull(
         list[str] | None,
         typer.Argument(
             metavar="VERSION...",
-            help="Tags, aliases, or ids' starts; by default every alias in use.",
+            help="Tags, aliases, or ids' starts; by default what the server is told to begin "
+            "with, else every alias in use.",
         ),
     ] = None,
     folder: options.Project = options.HERE,
@@ -32,7 +33,7 @@ def pull(
 
     tree = compose.settings_of(folder)
     registry = compose.registry_of(tree)
-    for pulled in moving.pull(registry, tree.project.name, wanted or []):
+    for pulled in moving.pull(registry, tree.project.name, wanted or moving.routed(tree)):
         if as_json:
             console.write_json({"tag": pulled.tag, "path": str(pulled.path), "bytes": pulled.size})
         else:

@@ -549,7 +549,7 @@ def test_no_setting_of_the_chart_is_one_that_there_is_not() -> None:
         if "$ref" in part
     }
     strangers = {name: fields - tables[name] for name, fields in reference.OWN.items()}
-    assert strangers == dict.fromkeys(reference.OWN, set())
+    assert strangers == {name: set() for name in reference.OWN}
 
 
 def test_the_version_of_the_chart_is_that_of_the_program() -> None:

@@ -33,8 +33,8 @@ spec:
     {{- if eq $root.Values.store.kind "s3" }}
     - name: pull
       {{- include "coppice.container" (list $root "worker") | nindent 6 }}
-      args:
-        {{- include "coppice.server.pull" $root | nindent 8 }}
+      # What the server begins with: as its annotation says, or the values.
+      args: [pull, --project, /etc/coppice]
       env:
         {{- include "coppice.server.env" $root | nindent 8 }}
       volumeMounts:
@@ -102,13 +102,6 @@ spec:
   value: {{ .Values.model.initialRef | quote }}
 {{- include "coppice.env" . }}
 {{- include "coppice.env.store" . }}
-{{- end -}}
-
-{{- define "coppice.server.pull" -}}
-- pull
-- --project
-- /etc/coppice
-- {{ .Values.model.initialRef | quote }}
 {{- end -}}
 
 {{- define "coppice.server.mounts" -}}

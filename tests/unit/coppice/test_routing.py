@@ -90,3 +90,21 @@ def test_a_table_of_a_newer_schema_asks_for_an_upgrade(path: Path) -> None:
 
     with pytest.raises(errors.EnvironmentProblem, match=r"schema 2, this version reads 1; upgrade"):
         routing.load(path)
+
+
+@pytest.mark.parametrize("content", [b"", b"\n"])
+def test_a_table_that_is_handed_to_us_may_not_be_there_yet(path: Path, content: bytes) -> None:
+    assert routing.load_handed(path) is None
+    path.parent.mkdir()
+    path.write_bytes(content)
+
+    assert routing.load_handed(path) is None
+    with pytest.raises(errors.EnvironmentProblem, match="is not a routing table"):
+        routing.load(path)
+
+
+def test_what_is_handed_to_us_is_read_like_what_we_wrote(path: Path) -> None:
+    table = routing.RoutingTable(model="digits", champion="digits:1")
+    routing.save(path, table)
+
+    assert routing.load_handed(path) == table

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from coppice import artifact, registry
+from coppice import artifact, registry, routing
 from tests.support import artifacts, command_line, scoring, serving
 
 
@@ -27,6 +27,35 @@ class TestPull:
         result = call("pull", "-C", made.tree.root)
 
         assert (result.code, result.out.split()[0]) == (0, made.champion)
+
+    def test_a_server_that_is_handed_no_table_yet_begins_with_the_version_it_is_told(
+        self, call: command_line.Call, made: serving.Project, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        (made.tree.root / "handed.json").write_text("")
+        monkeypatch.setenv("COPPICE_SERVE__ROUTING_FILE", "handed.json")
+        monkeypatch.setenv("COPPICE_SERVE__INITIAL", made.candidate)
+
+        result = call("pull", "-C", made.tree.root)
+
+        assert [line.split()[0] for line in result.out.splitlines()] == [made.candidate]
+
+    def test_a_server_that_is_handed_a_table_begins_with_what_answers_by_it(
+        self, call: command_line.Call, made: serving.Project, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        table = routing.RoutingTable(
+            model="tiny",
+            champion=made.candidate,
+            candidate=made.champion,
+            weight=1.0,
+            previous="tiny:000000000000",
+        )
+        routing.save(made.tree.root / "handed.json", table)
+        monkeypatch.setenv("COPPICE_SERVE__ROUTING_FILE", "handed.json")
+
+        result = call("pull", "-C", made.tree.root)
+
+        pulled = [line.split()[0] for line in result.out.splitlines()]
+        assert (result.code, pulled) == (0, [made.candidate, made.champion])
 
     def test_each_version_is_named_with_its_folder(
         self, call: command_line.Call, made: serving.Project
