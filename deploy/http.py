@@ -22,7 +22,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import Iterator
-from typing import Protocol, TypeVar, get_args
+from typing import Literal, Protocol, TypeVar, get_args
 
 import msgspec
 import structlog
@@ -103,7 +103,7 @@ class Doors:
         self._recorder = recorder
         self._model = tree.project.name
         self._canary = tree.cluster.workload or tree.project.name
-        self._alerts = tree.rollout.alerts
+        self._alerts: Literal["note", "pause", "abort"] = tree.rollout.alerts
         self._key = keys.Key(tree)
 
     async def health(self, _: requests.Request) -> responses.Response:

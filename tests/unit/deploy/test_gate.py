@@ -209,5 +209,5 @@ def test_an_alert_that_comes_again_asks_for_nothing_new() -> None:
 
 
 def test_a_view_is_that_of_the_events_and_the_world_alone() -> None:
-    found = [shadow(), PROMOTE, canary(0.5)]
+    found: list[records.Record] = [shadow(), PROMOTE, canary(0.5)]
     assert view(*found) == view(*found)
