@@ -117,7 +117,6 @@ def test_the_verdict_gate_never_takes_silence_for_consent() -> None:
         "url": "http://shop-coppice-control.models.svc:80/v1/verdict?model=digits",
         "timeoutSeconds": 5,
         "jsonPath": "{$.data}",
-        "headers": [{"key": "Authorization", "value": "Bearer {{args.token}}"}],
     }
 
 

@@ -78,29 +78,12 @@ control:
 {{- end }}
 {{- end -}}
 
-{{- define "coppice.analysis.args" -}}
-{{- with .Values.secrets.controlToken -}}
-{{- if .existingSecret -}}
-args:
-  - name: token
-    valueFrom:
-      secretKeyRef:
-        name: {{ .existingSecret }}
-        key: {{ .key }}
-{{- end -}}
-{{- end -}}
-{{- end -}}
-
+{{/* A question needs no token: those that Argo asks change nothing. */}}
 {{- define "coppice.analysis.provider" -}}
 web:
   url: {{ include "coppice.control.url" . }}/v1/verdict?model={{ .Values.config.project.name }}
   timeoutSeconds: 5
   jsonPath: "{$.data}"
-  {{- if .Values.secrets.controlToken.existingSecret }}
-  headers:
-    - key: Authorization
-      value: {{ "Bearer {{args.token}}" | quote }}
-  {{- end }}
 {{- end -}}
 
 {{/* Steps of a Rollout: the verdict decides at the weights before the last pause; a veto any time. */}}
