@@ -115,7 +115,8 @@ PAGES = {
     "writes it).",
     "monitoring": "The monitor: `/metrics` on `monitor.port`.",
     "retrain": "The retrainer: `/metrics` on `retrain.metrics_port`, which is off until set.",
-    "deploy": "The controller: `/metrics` on `rollout.metrics_port`, which is off until set.",
+    "deploy": "The controller: `/metrics` on `rollout.metrics_port`, and on `rollout.port`; both "
+    "are off until set.",
     "relay": "The relay, where `events.backend` is `kafka`: `/metrics` on "
     "`kafka.relay_metrics_port`, which is off until set.",
     "follow": "The follower, where `events.backend` is `kafka`: `/metrics` on "

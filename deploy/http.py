@@ -38,6 +38,7 @@ SOURCE = "coppice/deploy/http"
 MAX_BODY_BYTES = 2**20
 """What Alertmanager sends for a few hundred alerts; nobody here needs more."""
 MAX_TEXT = 1000
+UNREAD = "the controller has not read its log, or could not for a while"
 
 _log = structlog.get_logger(__name__)
 
@@ -172,8 +173,8 @@ class Doors:
             )
             raise errors.UnknownModel(message)
         if hook == "event":
-            said = {"phase": call.phase, "metadata": call.metadata}
-            _log.info("flagger_event", canary=call.name, **said)
+            said = call.metadata.get("eventMessage", "")[:MAX_TEXT]
+            _log.info("flagger_event", phase=call.phase[:MAX_TEXT], message=said)
         seen, told = self._answer(self._model, call.metadata.get("version"))
         return pages.as_json(told, gate.status(hook, seen, told))
 
@@ -182,8 +183,11 @@ class Doors:
         self._key.check(request.headers)
         webhook = _read(await _body(request), Webhook)
         seen = self._source.view(gate.STALE_SECONDS)
-        alert = None if seen is None else gate.alarm(seen, webhook.alerts)
-        if seen is None or alert is None:
+        if seen is None:
+            # Alertmanager tells again what could not be taken.
+            raise errors.NotReady(UNREAD)
+        alert = gate.alarm(seen, webhook.alerts)
+        if alert is None:
             return pages.as_json({"done": "nothing", "reason": "no alert of this rollout"})
         _log.warning("alert_of_rollout", alert=alert.sentence, wanted=self._alerts)
         command = None if self._alerts == "note" else gate.command(seen, alert, self._alerts)
@@ -198,8 +202,7 @@ class Doors:
             return None, gate.unknown(model[:80], reason)
         seen = self._source.view(gate.STALE_SECONDS)
         if seen is None:
-            reason = "the controller has not read its log, or could not for a while"
-            return None, gate.unknown(model, reason)
+            return None, gate.unknown(model, UNREAD)
         return seen, gate.answer(seen, version)
 
     def _check_model(self, request: requests.Request) -> None:

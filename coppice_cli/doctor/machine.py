@@ -72,13 +72,18 @@ def variables() -> list[Finding]:
 
 
 def ports(tree: settings.Settings) -> list[Finding]:
-    """Check that the server and the monitor can listen where they are told to."""
+    """Check that server, monitor and controller can listen where they are told to."""
     places = {
         "serve": (tree.serve.host, tree.serve.port),
         "monitor": (tree.monitor.host, tree.monitor.port),
     }
-    if len(set(places.values())) < len(places):
-        text = f"serve.port and monitor.port are both {tree.serve.port}"
+    if tree.rollout.port:
+        places["rollout"] = (tree.rollout.host, tree.rollout.port)
+    taken = list(places.values())
+    shared = [section for section, place in places.items() if taken.count(place) > 1]
+    if shared:
+        named = " and ".join(f"{section}.port" for section in shared)
+        text = f"{named} are the same: {places[shared[0]][1]}"
         return [finding.problem("ports", text, "give each its own port")]
     running = lock.read_status(tree.home)
     if running is not None:

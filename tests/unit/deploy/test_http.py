@@ -318,6 +318,12 @@ class TestAlerts:
         assert (answer.status_code, answer.json()["done"]) == (200, "nothing")
         assert stage.commands() == []
 
+    def test_who_knows_nothing_wants_to_be_told_again(self, stage: Stage, opened: Open) -> None:
+        stage.tell(canary())
+        stage.age = 31.0
+        assert opened(alerts="abort").post("/alertmanager", json=WEBHOOK).status_code == 503
+        assert stage.commands() == []
+
     @pytest.mark.parametrize("body", [b"{", b"{}", b'{"alerts": [{"status": "odd"}]}'])
     def test_what_is_no_webhook_is_refused(self, client: asgi.Client, body: bytes) -> None:
         assert client.post("/alertmanager", content=body).status_code == 400

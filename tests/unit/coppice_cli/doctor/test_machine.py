@@ -96,6 +96,13 @@ def test_two_processes_cannot_share_a_port(tmp_path: Path) -> None:
     tree = command_line.project(tmp_path, "[serve]", "port = 4000", "[monitor]", "port = 4000")
     (found,) = machine.ports(tree)
     assert (found.level, found.remedy) == ("problem", "give each its own port")
+    assert found.text == "serve.port and monitor.port are the same: 4000"
+
+
+def test_the_controllers_doors_count_once_they_are_opened(tmp_path: Path) -> None:
+    tree = command_line.project(tmp_path, "[rollout]", "port = 3001")
+    (found,) = machine.ports(tree)
+    assert found.text == "monitor.port and rollout.port are the same: 3001"
 
 
 @pytest.mark.parametrize(
