@@ -17,7 +17,8 @@ from coppice_cli.demo import follow, screen, stage
 DETECT_SECONDS = 90.0
 RETRAIN_SECONDS = 150.0
 ROLLOUT_SECONDS = 120.0
-SETTLE_REQUESTS = 300
+SETTLE_REQUESTS = 900
+"""So many that the share of right answers is known to a percentage point."""
 
 Happened = tuple[str, str, bool]
 """What happened, the evidence for it, and whether it is what was expected."""
