@@ -10,10 +10,11 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 import yaml
 
-from coppice import settings
+from coppice import routing, settings
 from helm import reference
 from tests.support import chart, house, manifests
 from tests.support.manifests import Object, PodTemplate
@@ -105,6 +106,9 @@ def leaves(tree: Any, path: tuple[str, ...] = ()) -> Iterator[str]:
         ("podSecurityContext__seccompProfile", {"type": "Unconfined"}),
         ("rollout__backend", "local"),
         ("model__initialRef", "digits"),
+        ("model__initialRef", "digits@champion"),
+        ("model__routing", {"candidate": "digits:b"}),
+        ("model__routing", {"champion": "digits:a", "wait": 0.5}),
         ("fullnameOverride", "Shop"),
         ("files", {"coppice.toml": "mine"}),
         ("config__serve", {"wokers": 2}),
@@ -138,6 +142,7 @@ def test_what_is_needed_cannot_be_left_out(table: str) -> None:
         ("minimal", {"rollout__backend": "argo"}, "set server.kind to Rollout or WorkloadRef"),
         ("flagger", {"server__kind": "Rollout"}, "which only Argo Rollouts understands"),
         ("argo-rollout", {"control__enabled": False}, "turn control.enabled on"),
+        ("argo-rollout", {"model__routing": {"champion": "digits:a"}}, "rollout.writeBack to none"),
         # 5 s until nobody sends anything and 20 s for what is in flight leave the relay nothing.
         ("minimal", {"server__terminationGracePeriodSeconds": 25}, "must be above 25"),
         ("registry-pvc", {"store__pvc__existingClaim": ""}, "store.pvc.existingClaim"),
@@ -219,6 +224,16 @@ def test_every_variable_of_ours_is_a_setting(mode: str) -> None:
         for field in getattr(settings, part["$ref"].rpartition("/")[2]).model_fields
     }
     assert names - {"COPPICE_PROJECT"} <= known
+
+
+def test_where_git_says_what_runs_the_table_comes_with_the_release() -> None:
+    table = {"champion": "digits:a", "candidate": "digits:b", "weight": 1, "mirror": 0.5}
+    server = pod(release("gitops", model__routing=table), "/shop-coppice-server")
+    assert msgspec.json.decode(
+        server.annotations["coppice.dev/routing"], type=routing.RoutingTable
+    ) == routing.RoutingTable(
+        model="digits", champion="digits:a", candidate="digits:b", weight=1.0, mirror=0.5
+    )
 
 
 def test_a_pod_that_serves_routes_by_its_own_annotation() -> None:

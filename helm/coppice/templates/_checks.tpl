@@ -11,6 +11,9 @@
 {{- if and (ne $backend "none") (not .Values.control.enabled) -}}
 {{- fail (printf "rollout.backend is %s, which asks controllers for verdicts: turn control.enabled on, or set rollout.backend to none" $backend) -}}
 {{- end -}}
+{{- if and .Values.model.routing (ne .Values.rollout.writeBack "none") -}}
+{{- fail "model.routing would take back what the controller writes at every upgrade: set rollout.writeBack to none, or leave it out" -}}
+{{- end -}}
 {{- $drain := add .Values.server.preStop.seconds 20 -}}
 {{- if le (int .Values.server.terminationGracePeriodSeconds) (int $drain) -}}
 {{- fail (printf "server.terminationGracePeriodSeconds must be above %d: server.preStop.seconds, and 20 in which requests in flight are answered" $drain) -}}

@@ -17,13 +17,21 @@ template:
   {{- include "coppice.server.template" . | nindent 2 }}
 {{- end -}}
 
+{{/* Where Git says what runs, and only there, the routing table comes with the release. */}}
+{{- define "coppice.server.annotations" -}}
+{{- include "coppice.scrape" (list . 3000) }}
+{{- with .Values.model.routing }}
+coppice.dev/routing: {{ merge (dict "model" $.Values.config.project.name) . | toJson | quote }}
+{{- end }}
+{{- end -}}
+
 {{/* (list $ "server"): the pod that serves. */}}
 {{- define "coppice.server.template" -}}
 {{- $root := index . 0 -}}
 {{- $server := $root.Values.server -}}
 {{- $labels := include "coppice.server.selector" . | fromYaml -}}
 metadata:
-  {{- include "coppice.pod.metadata" (list $root $server "server" $labels (include "coppice.scrape" (list $root 3000))) | nindent 2 }}
+  {{- include "coppice.pod.metadata" (list $root $server "server" $labels (include "coppice.server.annotations" $root)) | nindent 2 }}
 spec:
   {{- include "coppice.pod" (list $root $server "server") | nindent 2 }}
   serviceAccountName: {{ include "coppice.serviceAccount.server" $root }}
