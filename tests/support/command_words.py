@@ -11,6 +11,11 @@ import typer
 
 from coppice_cli import main
 
+_CALL = re.compile(
+    r"""(?:^|[;&|(])[ \t]*coppice((?:[ \t]+(?:"[^"]*"|'[^']*'|[^\s"'|;&<>()]+))+)""", re.MULTILINE
+)
+"""The program's name where a command begins, then words and quoted words."""
+
 
 def complaint(words: Sequence[str]) -> str:
     """Say what is wrong with the words behind `coppice`, or nothing.
@@ -34,15 +39,10 @@ def complaint(words: Sequence[str]) -> str:
 
 
 def in_script(script: str) -> Iterator[list[str]]:
-    """Return the words behind each `coppice` of a shell script.
+    """Return the words behind each `coppice` of a shell script, without redirections.
 
-    >>> list(in_script("set -e\\ncoppice gate candidate > out.xml || exit 1"))
-    [['gate', 'candidate']]
+    >>> list(in_script('id=$(coppice log tail | tail -1) && coppice gate "$id" > a || true'))
+    [['log', 'tail'], ['gate', '$id']]
     """
-    joined = re.sub(r"\\\n\s*", " ", script)
-    for line in joined.splitlines():
-        for part in re.split(r"&&|\|\||[;|]", line):
-            words = shlex.split(part.partition(">")[0], comments=True)
-            # Programs that start others: the words before ours are theirs.
-            if "coppice" in words[:2]:
-                yield words[words.index("coppice") + 1 :]
+    for found in _CALL.finditer(script.replace("\\\n", " ")):
+        yield shlex.split(found[1])
