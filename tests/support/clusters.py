@@ -5,13 +5,13 @@ from __future__ import annotations
 import contextlib
 import copy
 import dataclasses
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal, NamedTuple, Protocol, TypeAlias
 
 import pytest
 
-from coppice import records, routing, settings
+from coppice import errors, records, routing, settings
 from coppice.testing import ManualClock, MemoryLog, MemoryRegistry
 from deploy import backends
 from deploy.backends.base import Backend
@@ -45,7 +45,7 @@ def workload(version: str, kind: str, name: str, **spec: Any) -> dict[str, Any]:
     }
 
 
-ANALYSIS = {"interval": "1m", "threshold": 3, "maxWeight": 40, "stepWeight": 20}
+ANALYSIS = {"interval": "1m", "threshold": 3, "maxWeight": 20, "stepWeight": 20}
 CANARY = {
     "apiVersion": "flagger.app/v1beta1",
     "kind": "Canary",
@@ -111,6 +111,10 @@ def versions(folder: Path) -> Versions:
     return Versions(place, *tags)
 
 
+class Killed(BaseException):
+    """Like kill -9, nobody catches it."""
+
+
 @dataclasses.dataclass
 class Stage:
     """Everything that a controller touches, and the tool that moves the traffic."""
@@ -125,6 +129,10 @@ class Stage:
     tree: settings.Settings
     first: str
     second: str
+    failures: int = 0
+    """Turns that failed."""
+    served_since: int = 0
+    """Revision of the cluster when the first version served."""
 
     def controller(self) -> Controller:
         return Controller(
@@ -146,16 +154,38 @@ class Stage:
         """Let a fresh controller and the tool take turns: nothing lives on but the stores."""
         for _ in range(turns):
             self.clock.advance(1.0)
-            self.controller().turn()
+            while not self._turn():
+                pass
             self.tool.reconcile()
+
+    def _turn(self) -> bool:
+        """Take a turn; false where the controller was killed at it, and another has to begin."""
+        try:
+            self.controller().turn()
+        except Killed:
+            return False
+        except errors.CoppiceError:
+            # As the controller's own loop does: the next look may do.
+            self.failures += 1
+        return True
 
     def settle(self) -> records.Rollout:
         """Take turns until nothing moves any more."""
         before = None
-        while before != (now := (self.cluster.store.revision, len(self.events()))):
+        while before != (now := self._marks()):
             before = now
-            self.go_on(2)
+            self.go_on()
         return self.state()
+
+    def _marks(self) -> tuple[int, ...]:
+        return self.cluster.store.revision, len(self.events()), self.failures
+
+    def live_through(self, *news: records.Record) -> Stage:
+        """Tell the news one by one, each once all is quiet."""
+        for record in news:
+            self.tell(record)
+            self.settle()
+        return self
 
     def verdict(self) -> str:
         """What our hooks answer from: the log alone."""
@@ -169,11 +199,40 @@ class Stage:
 
     def template(self) -> routing.RoutingTable:
         """What the pod template that we write says."""
-        key = kubelet.DEPLOYMENTS._replace(name=MODEL)
-        if self.kind == "argo":
-            key = self.cluster.key(OBJECTS["argo"][0])
-        metadata = self.cluster.store.get(key)["spec"]["template"]["metadata"]
+        metadata = self.cluster.store.get(self._holder())["spec"]["template"]["metadata"]
         return pods.decode(metadata["annotations"][pods.ROUTING])
+
+    def _holder(self) -> kube_store.Key:
+        argo = self.kind == "argo"
+        manifest = OBJECTS["argo"][0] if argo else workload("apps/v1", "Deployment", MODEL)
+        return self.cluster.key(manifest)
+
+    def commit(self, **table: Any) -> None:
+        """Write a table into the pod template, as Git's tool does."""
+        text = pods.encode(routing.RoutingTable(model=MODEL, **table))
+        metadata = {"annotations": {pods.ROUTING: text}}
+        change = {"spec": {"template": {"metadata": metadata}}}
+        self.cluster.store.update(self._holder(), lambda now: kube_store.merged(now, change))
+        self.settle()
+
+    def start_pod(self, name: str) -> kube_store.Key:
+        """Start one more pod of whatever serves, from its template."""
+        holder = self._holder()
+        if self.kind == "flagger":
+            holder = holder._replace(name=f"{MODEL}-primary")
+        template = self.cluster.store.get(holder)["spec"]["template"]["metadata"]
+        pod = {"apiVersion": "v1", "kind": "Pod", "metadata": {**template, "name": name}}
+        self.cluster.add(pod)
+        return self.cluster.key(pod)
+
+    def routes_by(self, pod: kube_store.Key) -> routing.RoutingTable:
+        annotations = self.cluster.store.get(pod)["metadata"]["annotations"]
+        return pods.decode(annotations[pods.ROUTING])
+
+    def writes(self) -> dict[str, int]:
+        """What was asked of the cluster that changes it, and how often."""
+        asked = self.cluster.requests.items()
+        return {what: count for what, count in asked if what.split()[0] not in {"get", "list"}}
 
     def answers(self) -> set[str]:
         """Every version that some pod answers with."""
@@ -188,17 +247,88 @@ class Stage:
 
 def trial(stage: Stage) -> Stage:
     """Bring the second version on trial beside the first."""
-    stage.tell(rollouts.candidate(stage.first))
-    stage.settle()
-    stage.tell(rollouts.candidate(stage.second))
-    stage.settle()
-    return stage
+    stage.live_through(rollouts.candidate(stage.first))
+    stage.served_since = stage.cluster.store.revision
+    return stage.live_through(rollouts.candidate(stage.second))
+
+
+def verdict(stage: Stage, kind: str) -> records.Verdict:
+    """Return what evidence says of the second version."""
+    return rollouts.verdict(kind, stage.second, against=stage.first, slice="all")
+
+
+class Outcome(NamedTuple):
+    """Everything that a rollout leaves behind."""
+
+    steps: list[tuple[Any, ...]]
+    table: routing.RoutingTable | None
+    template: routing.RoutingTable
+    told: set[str]
+    aliases: dict[Any, str]
+    weights: list[int]
+
+    @classmethod
+    def of(cls, stage: Stage) -> Outcome:
+        steps = [
+            (step.outcome, step.stage, step.champion, step.candidate, step.weight, step.generation)
+            for step in stage.events()
+        ]
+        weights = [
+            reference["weight"]
+            for route in stage.cluster.store.list(*kubelet.ROUTES[:3])
+            for reference in route["spec"]["rules"][0]["backendRefs"]
+        ]
+        table = stage.backend.observe().table
+        aliases = dict(stage.registry.aliases(MODEL))
+        return cls(steps, table, stage.template(), stage.told(), aliases, weights)
+
+
+def after_every_kill(
+    kind: Kind, found: Versions, folder: Path, *news: Callable[[Stage], records.Record]
+) -> tuple[Outcome, list[Outcome]]:
+    """Live through the news undisturbed, and once with a kill at each of its writes.
+
+    Returns
+    -------
+    tuple
+        The undisturbed outcome, and those that differ from it.
+    """
+    fuse = Fuse()
+    undisturbed = _burned(kind, found, folder, fuse, news)
+    assert fuse.writes > 3, "there is nothing to be killed at"
+    fuses = [Fuse(write) for write in range(1, fuse.writes + 1)]
+    outcomes = [_burned(kind, found, folder, fuse, news) for fuse in fuses]
+    assert all(fuse.writes >= fuse.blows_at for fuse in fuses)
+    return undisturbed, [outcome for outcome in outcomes if outcome != undisturbed]
+
+
+def _burned(
+    kind: Kind,
+    found: Versions,
+    folder: Path,
+    fuse: Fuse,
+    news: Sequence[Callable[[Stage], records.Record]],
+) -> Outcome:
+    with (
+        running(kind, found, folder, validated=False) as stage,
+        pytest.MonkeyPatch.context() as patch,
+    ):
+        trial(stage)
+        *before, last = [record(stage) for record in news]
+        stage.live_through(*before)
+        fuse.lay(stage, patch)
+        stage.live_through(last)
+        assert kubelet.unsafe_moments(stage.cluster, MODEL, stage.served_since) == []
+        return Outcome.of(stage)
 
 
 @contextlib.contextmanager
-def running(kind: Kind, found: Versions, folder: Path, **chosen: Any) -> Iterator[Stage]:
+def running(
+    kind: Kind, found: Versions, folder: Path, *, validated: bool = True, **chosen: Any
+) -> Iterator[Stage]:
     """Run a cluster with one of the tools; `chosen` are settings of `[cluster]`."""
-    with kube_server.running(schemas=kube_store.crd_schemas()) as cluster:
+    schemas = kube_store.crd_schemas() if validated else {}
+    with kube_server.running(schemas=schemas) as cluster:
         for manifest in OBJECTS[kind]:
             cluster.add(manifest)
         folder.mkdir(exist_ok=True)
@@ -241,10 +371,6 @@ def _tool(stage: Stage) -> Tool:
             return Flagger(stage.cluster, MODEL, hooks)
         case "gateway":
             return kubelet.Kubelet(stage.cluster)
-
-
-class Killed(BaseException):
-    """Like kill -9, nobody catches it."""
 
 
 @dataclasses.dataclass
