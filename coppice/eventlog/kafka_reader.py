@@ -111,7 +111,11 @@ class KafkaReader:
             They do not answer within `ANSWER_MS`.
         """
         with kafka_log.wrapped():
-            ends = self._consumer.end_offsets(self._parts, timeout_ms=ANSWER_MS)
+            # The stubs that pyright brings are of an older client.
+            ends = self._consumer.end_offsets(
+                self._parts,
+                timeout_ms=ANSWER_MS,  # pyright: ignore[reportCallIssue]
+            )
         return {(part.topic, part.partition): offset for part, offset in ends.items()}
 
     def bury(self, letter: envelope.Letter, reason: str) -> None:

@@ -75,7 +75,7 @@ def _topic(partitions: list[dict[str, Any]], configured: dict[str, str]) -> topi
 def _configured(admin: Any, names: list[str]) -> dict[str, dict[str, str]]:
     """Ask for the settings of topics; some brokers do not tell them."""
     kind = kafka.admin.ConfigResourceType.TOPIC
-    wanted = dict.fromkeys((_MIN_INSYNC, _RETENTION))
+    wanted: dict[str, Any] = dict.fromkeys((_MIN_INSYNC, _RETENTION))
     asked = [kafka.admin.ConfigResource(kind, name, wanted) for name in names]
     try:
         found = admin.describe_configs(asked, config_filter="all")["topic"] if asked else {}
@@ -95,10 +95,9 @@ def _admin(options: kafka_log.Options) -> Iterator[Any]:
     del connection["metrics_enabled"]
     # Later answers say what we may do to a topic, in bits that the library does not always know.
     connection["api_version"] = min(options.api_version, _OLD_ENOUGH)
+    connection["bootstrap_timeout_ms"] = int(1000 * options.deadline_seconds)
     with kafka_log.wrapped():
-        admin = kafka.admin.KafkaAdminClient(
-            **connection, bootstrap_timeout_ms=int(1000 * options.deadline_seconds)
-        )
+        admin = kafka.admin.KafkaAdminClient(**connection)
         try:
             yield admin
         except (KeyError, TypeError, ValueError) as cause:

@@ -54,7 +54,8 @@ class ObservedBackend:
 
     def supports(self) -> frozenset[base.Ability]:
         """Return what the backend can do, and that it only judges."""
-        return self._seen.supports() | {"judges"}
+        judges: frozenset[base.Ability] = frozenset({"judges"})
+        return self._seen.supports() | judges
 
     def leads(self) -> bool:
         """Renew or take the lease, and say whether it is ours."""
