@@ -161,7 +161,8 @@ class Cluster(NamedTuple):
 
     reachable: Callable[[], bool]
     """Whether any broker is there; cheap."""
-    connect: Callable[[], ClosingFeed]
+    connect: Callable[[Callable[[], bool]], ClosingFeed]
+    """Takes a function that says whether it is time to end."""
 
 
 def main(settings: settings_tree.Settings, cluster: Cluster) -> None:
@@ -190,7 +191,7 @@ def main(settings: settings_tree.Settings, cluster: Cluster) -> None:
         ):
             if not _await(cluster, desk, clock, stop):
                 return
-            source = _connect(cluster)
+            source = _connect(cluster, stop)
             versions = registry.open_registry(settings)
             GroupMonitor(source, log, versions, settings, clock, desk).run(stop)
             source.close()
@@ -215,9 +216,9 @@ def _await(cluster: Cluster, desk: Desk, clock: clocks.Clock, stop: Callable[[],
     return True
 
 
-def _connect(cluster: Cluster) -> ClosingFeed:
+def _connect(cluster: Cluster, stop: Callable[[], bool]) -> ClosingFeed:
     try:
-        return cluster.connect()
+        return cluster.connect(stop)
     except errors.EventLogError as problem:
         if problem.__cause__ is None:
             # It is the topics that will not do, which no fresh client changes.

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any, Protocol, TypeAlias
 
 import kafka
@@ -34,6 +34,10 @@ FETCH_SECONDS = 0.2
 """Longest that a broker waits for new records before it answers that there are none."""
 BRAKE_SECONDS = 0.1
 """Pause after a group request that failed."""
+STOP_SECONDS = 5.0
+"""Longest wait for acknowledgements once it is time to end: whoever asked for it waits too."""
+LOOK_SECONDS = 0.2
+"""While acknowledgements are waited for, it is asked so often whether it is time to end."""
 
 Place: TypeAlias = tuple[str, int]
 """A topic, without the prefix, and a partition of it."""
@@ -64,6 +68,8 @@ class GroupReader:
         Name of the group; the topics' prefix is put before it.
     kinds
         Topics, without the prefix, that are read together.
+    stop
+        Says whether it is time to end.
 
     Raises
     ------
@@ -72,8 +78,15 @@ class GroupReader:
         partitions.
     """
 
-    def __init__(self, options: kafka_log.Options, group: str, kinds: Sequence[str]) -> None:
+    def __init__(
+        self,
+        options: kafka_log.Options,
+        group: str,
+        kinds: Sequence[str],
+        stop: Callable[[], bool],
+    ) -> None:
         self._options = options
+        self._stop = stop
         self._kinds = (*kinds, envelope.FACTS)
         self._owner: Owner | None = None
         self._holds = False
@@ -151,15 +164,19 @@ class GroupReader:
         Raises
         ------
         EventLogError
-            Not all was acknowledged by the deadline. Only a new process can be trusted to go on.
+            Not all was acknowledged by the deadline, or soon enough where it is time to end. Only
+            a new process can be trusted to go on.
         """
-        until = time.monotonic() + self._options.deadline_seconds
+        began = time.monotonic()
         topic = self._options.prefix + envelope.FACTS
         with kafka_log.wrapped():
             # One partition of it: there is one who reads it, in one order.
             futures = [self._producer.send(topic, value=each, partition=0) for each in batches]
             for future in futures:
-                future.get(timeout=max(0.0, until - time.monotonic()))
+                while not future.is_done and (left := self._patience(began)) > 0:
+                    with contextlib.suppress(kafka.errors.KafkaTimeoutError):
+                        future.get(timeout=min(left, LOOK_SECONDS))
+                future.get(timeout=0)
 
     def close(self) -> None:
         """Leave the group and let go of the connections, also when the cluster is gone."""
@@ -167,6 +184,13 @@ class GroupReader:
             self._consumer.close(autocommit=False, timeout_ms=2000)
         with contextlib.suppress(kafka.errors.KafkaError):
             self._producer.close(timeout=2.0)
+
+    def _patience(self, began: float) -> float:
+        """Return how much longer acknowledgements are waited for, seconds."""
+        longest = self._options.deadline_seconds
+        if self._stop():
+            longest = min(longest, STOP_SECONDS)
+        return began + longest - time.monotonic()
 
     def _count(self) -> int:
         with kafka_log.wrapped():

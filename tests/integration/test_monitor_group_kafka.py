@@ -237,11 +237,10 @@ def single(world: worlds.World) -> Any:
     return found_in(msgspec.to_builtins(monitor.status()))
 
 
-@pytest.mark.parametrize("names", ["a", "abc"])
-def test_members_find_what_a_single_monitor_does_answer_alike_and_end_when_asked(
-    world: worlds.World, members: Members, log: KafkaLog, names: str
+def test_three_find_what_a_single_monitor_does_answer_alike_and_end_when_asked(
+    world: worlds.World, members: Members, log: KafkaLog
 ) -> None:
-    members.start(*names)
+    members.start("a", "b", "c")
     members.shared()
     log.append(soon(world.log.read("", 1_000_000).events))
     expected = single(world)
@@ -268,12 +267,14 @@ def test_when_the_one_that_judges_is_killed_and_another_joins_no_verdict_changes
     assert members.total("coppice_monitor_facts_total", "late") == 0
 
 
-def test_a_member_that_is_stuck_ends_with_9_and_the_next_goes_on_where_it_was(
-    world: worlds.World, brokers: mock.Cluster, members: Members, log: KafkaLog
+def test_one_that_is_stuck_ends_with_9_and_the_next_goes_on_where_it_was(
+    world: worlds.World, brokers: mock.Cluster, members: Members, options: Options
 ) -> None:
     members.start("a")
     members.shared()
-    log.append(soon(world.log.read("", 1_000_000).events))
+    # No client of this process is there during the outage.
+    with contextlib.closing(KafkaLog(options)) as log:
+        log.append(soon(world.log.read("", 1_000_000).events))
     expected = single(world)
     members.await_(lambda: members.found() == expected)
     members.await_(lambda: b"rollback" in members.verdicts().pop())
@@ -296,4 +297,21 @@ def test_topics_of_unequal_partitions_are_refused_with_the_remedy(
     brokers.make_topics(*(name for name in names if name != f"{prefix}coppice.shadow.v1"))
     brokers.make_topics(f"{prefix}coppice.shadow.v1", partitions=3)
     with pytest.raises(errors.EventLogError, match=r"coppice\.shadow\.v1 has 3.*--create"):
-        GroupReader(options._replace(prefix=prefix), "monitors", feed.KINDS)
+        GroupReader(options._replace(prefix=prefix), "monitors", feed.KINDS, lambda: False)
+
+
+def test_where_it_is_time_to_end_nobody_waits_for_the_deadline(
+    brokers: mock.Cluster, options: Options
+) -> None:
+    patient = options._replace(deadline_seconds=3600.0)
+    with contextlib.closing(GroupReader(patient, "monitors", feed.KINDS, lambda: True)) as reader:
+        reader.send([b"known"])
+        slow_down(brokers, 60.0)
+        with pytest.raises(errors.EventLogError, match="Timeout"):
+            reader.send([b"too late"])
+        slow_down(brokers, 0.0)
+
+
+def slow_down(brokers: mock.Cluster, seconds: float) -> None:
+    for number in (1, 2, 3):
+        brokers.slow_down(number, seconds)
