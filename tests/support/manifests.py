@@ -268,7 +268,7 @@ def one_scaler(objects: Objects) -> Iterator[str]:
 
 
 def no_routing(objects: Objects) -> Iterator[str]:
-    """The annotation is never rendered where a controller owns it; an upgrade would take it back."""
+    """The annotation that a controller owns is never rendered; an upgrade would take it back."""
     settings = [str(found.get("data", {}).get("coppice.toml", "")) for found in objects]
     owned = not any('write_back = "none"' in text for text in settings)
     for found in objects:
