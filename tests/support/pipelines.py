@@ -16,7 +16,7 @@ GRANTS = {"contents": {"read", "none"}, "id-token": {"write", "none"}}
 NOT_JOBS = frozenset({"stages", "variables", "workflow", "default", "include"})
 _ACTION = re.compile(r"[\w.-]+/[\w./-]+@(v\d+|[0-9a-f]{40})")
 _SECRET = re.compile(r"(?i)secret|passw|token|credential|access_key")
-_GROUP = re.compile(r"[a-z.-]+\.(k8s|kubernetes)\.io/")
+_GROUP = re.compile(r"[a-z.-]*(k8s|kubernetes)\.io/")
 """Of an API or a label in a cluster, which is nobody's address."""
 _HOST = re.compile(r"\b[a-z0-9-]+(\.[a-z0-9-]+)*\.(io|com|org|net|dev)/")
 
