@@ -304,3 +304,41 @@ def test_a_turn_that_raises_renews_nothing(stage: Stage, monkeypatch: pytest.Mon
     monkeypatch.setattr(stage.backend, "observe", _no_disk)
     controller.run(stop_after(1))
     assert controller.view(30.0) is None
+
+
+def test_a_step_whose_pods_are_not_ready_is_taken_once_they_are(
+    in_canary: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    controller = in_canary.controller()
+    in_canary.tell(rollouts.command("promote"))
+    end = in_canary.log.end()
+    with monkeypatch.context() as rolling:
+        rolling.setattr(in_canary.backend, "apply", lambda _: False)
+        assert controller.turn() is None
+        assert in_canary.log.end() == end
+
+    assert controller.turn() is not None
+    assert in_canary.state().outcome == "promoted"
+
+
+def test_stragglers_are_told_from_time_to_time_and_only_when_all_is_settled(
+    in_canary: Stage,
+) -> None:
+    controller = in_canary.controller()
+    before = in_canary.backend.tended
+    controller.turn()
+    controller.turn()
+    assert in_canary.backend.tended == before + 1
+    in_canary.clock.advance(30.0)
+    in_canary.tell(rollouts.command("pause"))
+    controller.turn()
+    assert in_canary.backend.tended == before + 1
+    controller.turn()
+    assert in_canary.backend.tended == before + 2
+
+
+def test_who_does_not_lead_tells_nobody(in_canary: Stage) -> None:
+    in_canary.backend.leading = False
+    before = in_canary.backend.tended
+    in_canary.controller().turn()
+    assert in_canary.backend.tended == before
