@@ -28,6 +28,7 @@ from coppice import errors, records, registry, settings
 from coppice.eventlog import envelope
 from coppice.eventlog.kafka import KafkaLog, Options
 from coppice.eventlog.kafka_group import GroupReader
+from coppice.eventlog.sqlite import SqliteLog
 from monitoring import feed
 from tests.integration.test_monitor_group import rounded
 from tests.support import kafka as mock
@@ -268,7 +269,11 @@ def test_when_the_one_that_judges_is_killed_and_another_joins_no_verdict_changes
 
 
 def test_one_that_is_stuck_ends_with_9_and_the_next_goes_on_where_it_was(
-    world: worlds.World, brokers: mock.Cluster, members: Members, options: Options
+    world: worlds.World,
+    brokers: mock.Cluster,
+    members: Members,
+    options: Options,
+    tree: settings.Settings,
 ) -> None:
     members.start("a")
     members.shared()
@@ -279,6 +284,9 @@ def test_one_that_is_stuck_ends_with_9_and_the_next_goes_on_where_it_was(
     members.await_(lambda: members.found() == expected)
     members.await_(lambda: b"rollback" in members.verdicts().pop())
     told = members.verdicts()
+    with contextlib.closing(SqliteLog(tree.log_path)) as replica:
+        # Who is candidate must have come through, too.
+        members.await_(lambda: len(replica.newest(10, records.Rollout)) == 2)
     brokers.stop(1, 2, 3)
     assert members.running.pop("a").process.wait(WAIT_SECONDS) == 9
     members.start("b")
