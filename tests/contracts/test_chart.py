@@ -73,10 +73,17 @@ def test_everything_that_is_named_is_there(mode: str) -> None:
     assert list(references.urls(found.objects, chart.NAMESPACE)) == []
 
 
-def test_every_supported_version_takes_the_kinds_of_kubernetes() -> None:
+@pytest.mark.parametrize("version", [kinds.VERSIONS[0], kinds.VERSIONS[-1]])
+def test_the_oldest_and_the_newest_version_take_the_kinds_of_kubernetes(version: str) -> None:
     found = distinct(lambda each: not kinds.is_custom(each))
     assert len(found) > len(MODES)
-    assert [told for each in found for told in kinds.of_kubernetes(each)] == []
+    assert [told for each in found for told in kinds.faults_on(version, each)] == []
+
+
+@pytest.mark.parametrize("version", kinds.VERSIONS[1:-1])
+def test_the_versions_between_take_them_too(version: str) -> None:
+    found = [each for each in chart.release("everything").objects if not kinds.is_custom(each)]
+    assert [told for each in found for told in kinds.faults_on(version, each)] == []
 
 
 def test_every_tool_takes_its_kinds() -> None:
