@@ -35,12 +35,13 @@ class Cache:
         self._models = folder / "models"
         self._staging = folder / "staging"
         self._limit = limit_bytes
+        self._verifier = shelf.Verifier()
 
     def kept(self, tag: str) -> Path | None:
         """Return the folder of a version that is here and whole."""
         path = self._models / tag.replace(":", "/")
         try:
-            artifact.verify(path, tag)
+            self._verifier.check(path, tag)
             os.utime(path)
         except (errors.ArtifactError, OSError):
             return None

@@ -20,7 +20,7 @@ import uuid
 from collections.abc import Mapping
 from pathlib import Path
 
-from coppice import artifact, errors
+from coppice import errors
 from coppice.registry import aliasing, base, shelf
 
 ATTEMPTS = 20
@@ -44,6 +44,7 @@ class FolderRegistry:
         self._models = folder / "models"
         self._moves = folder / "aliases"
         self._staging = folder / "staging"
+        self._verifier = shelf.Verifier()
 
     def add(self, folder: Path) -> str:
         """Copy a verified artifact into the folder; see `base.Registry.add`."""
@@ -58,7 +59,7 @@ class FolderRegistry:
             The shared folder has other content than the tag names.
         """
         found = shelf.find(self._models, tag, self.aliases(tag.partition(":")[0]))
-        artifact.verify(found, f"{found.parent.name}:{found.name}")
+        self._verifier.check(found, f"{found.parent.name}:{found.name}")
         return found
 
     def tags(self, name: str) -> list[str]:
