@@ -20,11 +20,20 @@ def connect(tree: settings.Settings) -> base.Backend:
     ------
     ClusterProblem
         No cluster can be found, or nothing in it looks after the workload.
+    SettingsError
+        We are to move the traffic and to write nothing.
     """
     kind = tree.rollout.backend
     if kind == "auto":
         kind = asyncio.run(find(tree))
     if kind == "gateway":
+        if tree.cluster.write_back == "none":
+            message = (
+                'rollout.backend is "gateway", where we write the weights, but '
+                'cluster.write_back is "none"; where Git says what runs, let Argo Rollouts or '
+                "Flagger move the traffic"
+            )
+            raise errors.SettingsError(message)
         return gateway.connect(tree)
     backend = argo.connect(tree) if kind == "argo" else flagger.connect(tree)
     return observed.ObservedBackend(backend) if tree.cluster.write_back == "none" else backend

@@ -106,3 +106,10 @@ def test_where_git_writes_nothing_is_written(cluster: Cluster, tmp_path: Path, n
         assert backend.tend() == 0
 
     assert cluster.store.revision == revision
+
+
+def test_who_moves_the_weights_cannot_be_told_to_write_nothing(
+    cluster: Cluster, tmp_path: Path
+) -> None:
+    with pytest.raises(errors.SettingsError, match="let Argo Rollouts or Flagger"):
+        backends.open_backend(tree(cluster, tmp_path, "gateway", write_back="none"))
