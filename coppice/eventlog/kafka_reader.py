@@ -105,6 +105,8 @@ class KafkaReader:
     def ends(self) -> base.Consumed:
         """Ask the brokers for the offset behind the last record of each partition.
 
+        It is 0 where retention has left no record: there is nothing to wait for.
+
         Raises
         ------
         EventLogError
@@ -112,11 +114,18 @@ class KafkaReader:
         """
         with kafka_log.wrapped():
             # The stubs that pyright brings are of an older client.
+            begins = self._consumer.beginning_offsets(
+                self._parts,
+                timeout_ms=ANSWER_MS,  # pyright: ignore[reportCallIssue]
+            )
             ends = self._consumer.end_offsets(
                 self._parts,
                 timeout_ms=ANSWER_MS,  # pyright: ignore[reportCallIssue]
             )
-        return {(part.topic, part.partition): offset for part, offset in ends.items()}
+        return {
+            (part.topic, part.partition): end if end > begins[part] else 0
+            for part, end in ends.items()
+        }
 
     def bury(self, letter: envelope.Letter, reason: str) -> None:
         """Put a record into its topic's dead letters, and wait until it is there.
