@@ -116,7 +116,10 @@ class GatewayBackend:
         """Do nothing: no tool moves these routes; see `base.Backend.steer`."""
 
     def tend(self) -> int:
-        """Tell pods that started since; see `base.Backend.tend`."""
+        """Tell pods that started since, and put back what somebody else moved.
+
+        Such as weights that an upgrade of the chart set to what it begins with.
+        """
         return self._portal.call(self._tend())
 
     def supports(self) -> frozenset[base.Ability]:
@@ -136,11 +139,17 @@ class GatewayBackend:
     async def _bring_about(self, table: routing.RoutingTable) -> bool:
         seen = await self._look()
         base.refuse_older(table, base.RouteState(seen.world.table))
+        if not await self._converge(seen, table):
+            return False
+        await workload.tend(self._client, self._names.holders, table, pair.tell)
+        return True
+
+    async def _converge(self, seen: Seen, table: routing.RoutingTable) -> bool:
+        """Write until a table is true, or until pods have to become ready."""
         while True:
             write = pair.following(seen.world, table)
             match write:
                 case None:
-                    await workload.tend(self._client, self._names.holders, table, pair.tell)
                     return True
                 case pair.Wait():
                     _log.info("gateway_waits", reason=write.reason, generation=table.generation)
@@ -189,9 +198,11 @@ class GatewayBackend:
                 await self._client.patch(ROUTES, self._names.route, change)
 
     async def _tend(self) -> int:
-        table = workload.table_of(await self._client.get(ROUTES, self._names.route))
+        seen = await self._look()
+        table = seen.world.table
         if table is None:
             return 0
+        await self._converge(seen, table)
         return await workload.tend(self._client, self._names.holders, table, pair.tell)
 
 

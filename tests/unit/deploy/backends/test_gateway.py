@@ -99,6 +99,18 @@ def test_somebody_who_writes_the_route_in_between_is_not_written_over(
     assert weights(stage) == [1000, 0]
 
 
+def test_weights_that_an_upgrade_of_the_chart_reset_are_put_back(stage: Stage) -> None:
+    stage.tool.reconcile(2)
+    assert stage.backend.apply(HALF)
+    stage.cluster.store.update(KEY, lambda now: {**now, "spec": clusters.ROUTE["spec"]})
+    assert weights(stage) == [1000, 0]
+
+    stage.backend.tend()
+
+    assert weights(stage) == [500, 500]
+    assert stage.backend.observe().table == HALF
+
+
 def labelled(route: dict[str, Any]) -> dict[str, Any]:
     return {**route, "metadata": {**route["metadata"], "labels": {"by": "somebody"}}}
 
