@@ -180,7 +180,8 @@ def test_the_settings_hold_what_was_asked_for_and_what_the_chart_decides(mode: s
     found = {(table, field) for table, part in toml(chart.release(mode)).items() for field in part}
     wanted = {(table, field) for table, part in asked.items() for field in part}
     own = {(table, field) for table, part in reference.OWN.items() for field in part}
-    assert wanted <= found <= wanted | own | {("monitor", "group"), ("kafka", "tls")}
+    suggested = {("monitor", "group"), ("kafka", "tls"), ("store", "cache_bytes")}
+    assert wanted <= found <= wanted | own | suggested
     assert wanted & own == set()
 
 
@@ -306,6 +307,19 @@ def test_a_server_drains_before_it_ends() -> None:
     )
     assert by_kubelet["lifecycle"] == {"preStop": {"sleep": {"seconds": 5}}}
     assert by_program["lifecycle"] == {"preStop": {"exec": {"command": ["sleep", "5"]}}}
+
+
+def test_logs_and_versions_stay_below_the_volumes_that_hold_them() -> None:
+    found = chart.release("minimal")
+    given = {
+        each["name"]: each.get("value")
+        for each in container(pod(found, "-server"), "server")["env"]
+    }
+    volumes = {each["name"]: each for each in pod(found, "-server").spec["volumes"]}
+    assert given["COPPICE_EVENTS__CAP_BYTES"] == "6000000000"
+    assert volumes["state"]["emptyDir"]["sizeLimit"] == "8Gi"
+    assert toml(found)["store"]["cache_bytes"] == 3_000_000_000
+    assert volumes["models"]["emptyDir"]["sizeLimit"] == "4Gi"
 
 
 def test_a_log_may_lie_on_a_claim_of_its_pod() -> None:

@@ -70,6 +70,10 @@ cluster:
 
 {{/* What the chart suggests, where values.config says nothing else. */}}
 {{- define "coppice.config.suggested" -}}
+{{- if eq .Values.store.kind "s3" }}
+store:
+  cache_bytes: 3000000000
+{{- end }}
 monitor:
   group: {{ gt (int .Values.control.replicas) 1 | ternary (include "coppice.fullname" .) "" | quote }}
 {{- end -}}

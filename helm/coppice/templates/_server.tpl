@@ -67,6 +67,9 @@ spec:
       env:
         - name: COPPICE_PROJECT
           value: /etc/coppice
+        # A full volume would have the pod evicted, and its log with it.
+        - name: COPPICE_EVENTS__CAP_BYTES
+          value: {{ $server.state.capBytes | int64 | quote }}
         {{- include "coppice.server.env" $root | nindent 8 }}
         {{- with $server.extraEnv }}
         {{- toYaml . | nindent 8 }}
