@@ -12,7 +12,7 @@ import yaml
 
 from coppice import settings
 from coppice_cli import main, metric_reference
-from tests.support import chart, house, manifests, promql, promtool, references
+from tests.support import chart, house, manifests, promql, promtool, references, wiring
 from tests.support.manifests import Object
 
 pytestmark = pytest.mark.skipif(not chart.installed(), reason=chart.ABSENT)
@@ -267,6 +267,14 @@ def test_pods_that_serve_reach_the_name_service_the_brokers_and_the_store_alone(
     assert policy["egress"][1]["to"] == [
         {"namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": "kafka"}}}
     ]
+
+
+@pytest.mark.parametrize("component", ["server", "control"])
+def test_the_releases_own_pods_may_always_ask(component: str) -> None:
+    policy = only("everything", "NetworkPolicy", f"-{component}")["spec"]
+    own = policy["ingress"][0]["from"][0]["podSelector"]
+    test = only("everything", "Pod")["metadata"]["labels"]
+    assert wiring.fits(own["matchLabels"], test)
 
 
 def test_pods_that_retrain_take_no_connections() -> None:

@@ -140,3 +140,11 @@ steps:
   {{- end }}
 {{- end -}}
 {{- end -}}
+
+{{/* The pods of this release, as a peer of a policy. */}}
+{{- define "coppice.own" -}}
+- podSelector:
+    matchLabels:
+      app.kubernetes.io/instance: {{ .Release.Name }}
+      app.kubernetes.io/name: {{ include "coppice.name" . }}
+{{- end -}}
