@@ -6,8 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.support import clusters, rollouts
+from tests.support import clusters, kubelet, rollouts
 from tests.support.clusters import KINDS, Kind, Versions
+from tests.support.rollouts import MODEL
 
 
 @pytest.fixture(scope="module")
@@ -53,3 +54,22 @@ def test_a_swap_back_survives_a_kill_at_every_write(
 
     assert undisturbed.steps[-1][:3] == ("rolled-back", "idle", versions.first)
     assert others == []
+
+
+@pytest.mark.parametrize("write", range(1, 8))
+def test_a_verdict_that_turns_in_the_middle_of_a_gateways_promotion_is_obeyed(
+    versions: Versions, tmp_path: Path, write: int
+) -> None:
+    with clusters.running("gateway", versions, tmp_path, validated=False) as stage:
+        clusters.trial(stage).live_through(clusters.verdict(stage, "undecided"))
+        with pytest.MonkeyPatch.context() as patch:
+            clusters.Fuse(blows_at=write).lay(stage, patch)
+            stage.tell(clusters.verdict(stage, "promote"))
+            clusters.until_killed(stage)
+
+        stage.live_through(clusters.verdict(stage, "rollback"))
+
+        assert (stage.state().stage, stage.state().champion) == ("idle", versions.first)
+        assert stage.answers() == {versions.first}
+        assert clusters.Outcome.of(stage).weights == [1000, 0]
+        assert kubelet.unsafe_moments(stage.cluster, MODEL, stage.served_since) == []

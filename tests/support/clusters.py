@@ -154,11 +154,11 @@ class Stage:
         """Let a fresh controller and the tool take turns: nothing lives on but the stores."""
         for _ in range(turns):
             self.clock.advance(1.0)
-            while not self._turn():
+            while not self.turn():
                 pass
             self.tool.reconcile()
 
-    def _turn(self) -> bool:
+    def turn(self) -> bool:
         """Take a turn; false where the controller was killed at it, and another has to begin."""
         try:
             self.controller().turn()
@@ -410,3 +410,13 @@ class Fuse:
         patch.setattr(Client, "_send", fused)
         patch.setattr(stage.log, "append", appended)
         patch.setattr(stage.registry, "point", pointed)
+
+
+def until_killed(stage: Stage, turns: int = 20) -> None:
+    """Take turns until the fuse blows."""
+    for _ in range(turns):
+        if not stage.turn():
+            return
+        stage.tool.reconcile()
+    message = "the fuse never blew"
+    raise AssertionError(message)
