@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support import clusters, kubelet, rollouts
+from tests.support import clusters, kills, kubelet, rollouts
 from tests.support.clusters import KINDS, Kind, Versions
 from tests.support.rollouts import MODEL
 
@@ -20,7 +20,7 @@ def versions(tmp_path_factory: pytest.TempPathFactory) -> Versions:
 def test_a_promotion_survives_a_kill_at_every_write(
     kind: Kind, versions: Versions, tmp_path: Path
 ) -> None:
-    undisturbed, others = clusters.after_every_kill(
+    undisturbed, others = kills.after_every_kill(
         kind, versions, tmp_path, lambda stage: clusters.verdict(stage, "promote")
     )
 
@@ -32,7 +32,7 @@ def test_a_promotion_survives_a_kill_at_every_write(
 def test_a_rollback_survives_a_kill_at_every_write(
     kind: Kind, versions: Versions, tmp_path: Path
 ) -> None:
-    undisturbed, others = clusters.after_every_kill(
+    undisturbed, others = kills.after_every_kill(
         kind, versions, tmp_path, lambda stage: clusters.verdict(stage, "rollback")
     )
 
@@ -44,7 +44,7 @@ def test_a_rollback_survives_a_kill_at_every_write(
 def test_a_swap_back_survives_a_kill_at_every_write(
     kind: Kind, versions: Versions, tmp_path: Path
 ) -> None:
-    undisturbed, others = clusters.after_every_kill(
+    undisturbed, others = kills.after_every_kill(
         kind,
         versions,
         tmp_path,
@@ -65,11 +65,11 @@ def test_a_verdict_that_turns_in_the_middle_of_a_gateways_promotion_is_obeyed(
         with pytest.MonkeyPatch.context() as patch:
             clusters.Fuse(blows_at=write).lay(stage, patch)
             stage.tell(clusters.verdict(stage, "promote"))
-            clusters.until_killed(stage)
+            kills.until_killed(stage)
 
         stage.live_through(clusters.verdict(stage, "rollback"))
 
         assert (stage.state().stage, stage.state().champion) == ("idle", versions.first)
         assert stage.answers() == {versions.first}
-        assert clusters.Outcome.of(stage).weights == [1000, 0]
+        assert kills.Outcome.of(stage).weights == [1000, 0]
         assert kubelet.unsafe_moments(stage.cluster, MODEL, stage.served_since) == []

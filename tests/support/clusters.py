@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import copy
 import dataclasses
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, Literal, NamedTuple, Protocol, TypeAlias
 
@@ -257,71 +257,6 @@ def verdict(stage: Stage, kind: str) -> records.Verdict:
     return rollouts.verdict(kind, stage.second, against=stage.first, slice="all")
 
 
-class Outcome(NamedTuple):
-    """Everything that a rollout leaves behind."""
-
-    steps: list[tuple[Any, ...]]
-    table: routing.RoutingTable | None
-    template: routing.RoutingTable
-    told: set[str]
-    aliases: dict[Any, str]
-    weights: list[int]
-
-    @classmethod
-    def of(cls, stage: Stage) -> Outcome:
-        steps = [
-            (step.outcome, step.stage, step.champion, step.candidate, step.weight, step.generation)
-            for step in stage.events()
-        ]
-        weights = [
-            reference["weight"]
-            for route in stage.cluster.store.list(*kubelet.ROUTES[:3])
-            for reference in route["spec"]["rules"][0]["backendRefs"]
-        ]
-        table = stage.backend.observe().table
-        aliases = dict(stage.registry.aliases(MODEL))
-        return cls(steps, table, stage.template(), stage.told(), aliases, weights)
-
-
-def after_every_kill(
-    kind: Kind, found: Versions, folder: Path, *news: Callable[[Stage], records.Record]
-) -> tuple[Outcome, list[Outcome]]:
-    """Live through the news undisturbed, and once with a kill at each of its writes.
-
-    Returns
-    -------
-    tuple
-        The undisturbed outcome, and those that differ from it.
-    """
-    fuse = Fuse()
-    undisturbed = _burned(kind, found, folder, fuse, news)
-    assert fuse.writes > 3, "there is nothing to be killed at"
-    fuses = [Fuse(write) for write in range(1, fuse.writes + 1)]
-    outcomes = [_burned(kind, found, folder, fuse, news) for fuse in fuses]
-    assert all(fuse.writes >= fuse.blows_at for fuse in fuses)
-    return undisturbed, [outcome for outcome in outcomes if outcome != undisturbed]
-
-
-def _burned(
-    kind: Kind,
-    found: Versions,
-    folder: Path,
-    fuse: Fuse,
-    news: Sequence[Callable[[Stage], records.Record]],
-) -> Outcome:
-    with (
-        running(kind, found, folder, validated=False) as stage,
-        pytest.MonkeyPatch.context() as patch,
-    ):
-        trial(stage)
-        *before, last = [record(stage) for record in news]
-        stage.live_through(*before)
-        fuse.lay(stage, patch)
-        stage.live_through(last)
-        assert kubelet.unsafe_moments(stage.cluster, MODEL, stage.served_since) == []
-        return Outcome.of(stage)
-
-
 @contextlib.contextmanager
 def running(
     kind: Kind, found: Versions, folder: Path, *, validated: bool = True, **chosen: Any
@@ -410,13 +345,3 @@ class Fuse:
         patch.setattr(Client, "_send", fused)
         patch.setattr(stage.log, "append", appended)
         patch.setattr(stage.registry, "point", pointed)
-
-
-def until_killed(stage: Stage, turns: int = 20) -> None:
-    """Take turns until the fuse blows."""
-    for _ in range(turns):
-        if not stage.turn():
-            return
-        stage.tool.reconcile()
-    message = "the fuse never blew"
-    raise AssertionError(message)
