@@ -122,12 +122,37 @@ def test_what_scales_asks_for_metrics_that_there_are() -> None:
     assert trigger["metadata"]["threshold"] == "100"
 
 
-def test_flaggers_own_look_at_failures_asks_for_metrics_that_there_are() -> None:
-    query = only("flagger", "MetricTemplate")["spec"]["query"]
-    for name, value in (("namespace", "a"), ("target", "b"), ("interval", "1m")):
+def flaggers_query() -> str:
+    """Return Flagger's query as it fills it in."""
+    query = str(only("flagger", "MetricTemplate")["spec"]["query"])
+    for name, value in (("namespace", "a"), ("target", "b"), ("interval", "2m")):
         query = query.replace("{{ " + name + " }}", value)
-    assert "{{" not in query
-    assert {use.name for use in promql.uses(query)} == {"coppice_requests_total"}
+    return query.strip()
+
+
+def test_flaggers_own_look_at_failures_asks_for_metrics_that_there_are() -> None:
+    assert "{{" not in flaggers_query()
+    assert {use.name for use in promql.uses(flaggers_query())} == {"coppice_requests_total"}
+
+
+@promtool.needs_promtool
+@pytest.mark.parametrize(
+    ("served", "failed", "per_cent"),
+    [
+        # One in four; none, with no series of failures at all; and no traffic.
+        ("0+3x5", {"503": "0+1x5"}, 25.0),
+        ("0+3x5", {}, 0.0),
+        ("0+0x5", {}, 0.0),
+    ],
+)
+def test_flaggers_own_look_at_failures_counts_the_canary_alone(
+    tmp_path: Path, served: str, failed: dict[str, str], per_cent: float
+) -> None:
+    series = 'coppice_requests_total{namespace="a",pod="%s",door="infer",code="%s"}'
+    told = {series % ("b-7f9c-x2x", code): values for code, values in failed.items()}
+    others = {series % ("b-primary-7f9c-x2x", "503"): "0+9x5", series % ("c-1-1", "503"): "0+9x5"}
+    look = promtool.Look("5m", flaggers_query(), {"{}": per_cent})
+    promtool.play(tmp_path, {series % ("b-7f9c-x2x", "200"): served, **told, **others}, [look])
 
 
 def test_the_verdict_gate_never_takes_silence_for_consent() -> None:
