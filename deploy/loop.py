@@ -99,7 +99,7 @@ class Controller:
                 _log.exception("turn_failed", error=str(cause))
                 moved = False
             if not moved:
-                self._clock.sleep(self._poll_seconds)
+                self._backend.wait(self._poll_seconds, self._clock)
 
     def turn(self) -> plan.Step | None:
         """Read the log and the world, decide, and carry out at most one step.
@@ -238,7 +238,7 @@ def main(tree: settings.Settings) -> None:
     telemetry.configure("deploy")
     stop = signals.stop_requested()
     recorder = Recorder(tree.project.name)
-    recorder.serve(tree.rollout.metrics_port)
+    recorder.serve(tree.metrics.host, tree.rollout.metrics_port)
     with (
         contextlib.closing(eventlog.open_log(tree)) as log,
         contextlib.closing(backends.open_backend(tree)) as backend,

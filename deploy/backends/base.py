@@ -10,7 +10,7 @@ from typing import Literal, NamedTuple, Protocol, TypeAlias
 
 import msgspec
 
-from coppice import errors, routing
+from coppice import clock, errors, routing
 
 Ability: TypeAlias = Literal["weights", "mirror", "outside", "judges"]
 """`weights`: sets any weight that we ask for. `mirror`: sends copies of requests to a shadow.
@@ -113,6 +113,14 @@ class Backend(Protocol):
 
     def leads(self) -> bool:
         """Say whether we may write now; of several controllers one may."""
+        ...
+
+    def wait(self, seconds: float, clock: clock.Clock) -> None:
+        """Wait for something to do, at most for `seconds`.
+
+        Returns early once the object changed that somebody else writes, such as the status of a
+        tool that moves the traffic. Where there is none it is a sleep by the clock.
+        """
         ...
 
     def close(self) -> None:

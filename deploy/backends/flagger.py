@@ -27,10 +27,11 @@ from __future__ import annotations
 
 import structlog
 
-from coppice import routing, settings
+from coppice import clock, routing, settings
 from deploy.backends import base
 from deploy.backends.kube import connect as kube
 from deploy.backends.kube import pods
+from deploy.backends.kube.changes import Changes
 from deploy.backends.kube.client import Object, Resource
 from deploy.backends.kube.lease import Lease
 from deploy.backends.kube.portal import Portal
@@ -74,6 +75,7 @@ class FlaggerBackend:
         self._workload = workload
         self._lease = lease
         self._portal = portal
+        self._changes = Changes(portal, workload.watch)
 
     def observe(self) -> base.RouteState:
         """Read the Canary and the templates of its Deployments; see `base.Backend.observe`."""
@@ -108,8 +110,14 @@ class FlaggerBackend:
         """Renew or take the lease, and say whether it is ours."""
         return self._portal.call(self._lease.hold())
 
+    def wait(self, seconds: float, clock: clock.Clock) -> None:
+        """Wait for a change of the Canary; time in the cluster is the machine's."""
+        del clock
+        self._changes.wait(seconds)
+
     def close(self) -> None:
         """Give the lease back, so that another controller goes on at once."""
+        self._changes.close()
         self._portal.call(self._lease.release())
         self._portal.call(self._workload.close())
         self._portal.close()

@@ -30,10 +30,11 @@ from typing import NamedTuple
 
 import structlog
 
-from coppice import errors, routing, settings
+from coppice import clock, errors, routing, settings
 from deploy.backends import base
 from deploy.backends.kube import connect as kube
 from deploy.backends.kube import pair, pods, workload
+from deploy.backends.kube.changes import Changes
 from deploy.backends.kube.client import Object, Resource
 from deploy.backends.kube.workload import DEPLOYMENTS, Place
 
@@ -94,6 +95,7 @@ class GatewayBackend:
         self._lease = parts.lease
         self._portal = parts.portal
         self._names = names
+        self._changes = Changes(parts.portal, lambda: parts.client.watch(ROUTES, names.route))
 
     def observe(self) -> base.RouteState:
         """Read the table off the HTTPRoute; see `base.Backend.observe`."""
@@ -130,8 +132,14 @@ class GatewayBackend:
         """Renew or take the lease, and say whether it is ours."""
         return self._portal.call(self._lease.hold())
 
+    def wait(self, seconds: float, clock: clock.Clock) -> None:
+        """Wait for a change of the HTTPRoute; time in the cluster is the machine's."""
+        del clock
+        self._changes.wait(seconds)
+
     def close(self) -> None:
         """Give the lease back, so that another controller goes on at once."""
+        self._changes.close()
         self._portal.call(self._lease.release())
         self._portal.call(self._client.close())
         self._portal.close()

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import structlog
 
-from coppice import routing
+from coppice import clock, routing
 from deploy.backends import base
 
 _log = structlog.get_logger(__name__)
@@ -65,6 +65,10 @@ class LocalBackend:
     def leads(self) -> bool:
         """Return true: writers take turns, and the later one sees what the earlier one wrote."""
         return True
+
+    def wait(self, seconds: float, clock: clock.Clock) -> None:
+        """Wait all the time: nobody but us writes these routes."""
+        clock.sleep(seconds)
 
     def close(self) -> None:
         """Do nothing: a file needs no goodbye."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Protocol
 
-from coppice import routing
+from coppice import clock, routing
 from deploy.backends import base
 
 
@@ -60,6 +60,10 @@ class ObservedBackend:
     def leads(self) -> bool:
         """Renew or take the lease, and say whether it is ours."""
         return self._seen.leads()
+
+    def wait(self, seconds: float, clock: clock.Clock) -> None:
+        """Wait for a change of what is looked at."""
+        self._seen.wait(seconds, clock)
 
     def close(self) -> None:
         """Give the lease back."""

@@ -359,6 +359,7 @@ ROLES = {
     | TOLD
     | {
         ("get", "rollouts", SERVER),
+        ("watch", "rollouts", SERVER),
         ("patch", "rollouts", SERVER),
         ("patch", "rollouts/status", SERVER),
     },
@@ -366,16 +367,18 @@ ROLES = {
     | TOLD
     | {
         ("get", "rollouts", SERVER),
+        ("watch", "rollouts", SERVER),
         ("patch", "rollouts", SERVER),
         ("patch", "rollouts/status", SERVER),
         ("get", "deployments", SERVER),
         ("patch", "deployments", SERVER),
     },
-    "gitops": LEASE | {("get", "rollouts", SERVER)},
+    "gitops": LEASE | {("get", "rollouts", SERVER), ("watch", "rollouts", SERVER)},
     "flagger": LEASE
     | TOLD
     | {
         ("get", "canaries", SERVER),
+        ("watch", "canaries", SERVER),
         ("patch", "canaries", SERVER),
         ("get", "deployments", SERVER),
         ("patch", "deployments", SERVER),
@@ -385,6 +388,7 @@ ROLES = {
     | TOLD
     | {
         ("get", "httproutes", "shop-coppice"),
+        ("watch", "httproutes", "shop-coppice"),
         ("patch", "httproutes", "shop-coppice"),
         ("get", "deployments", SERVER),
         ("patch", "deployments", SERVER),

@@ -27,6 +27,7 @@ from tests.support.rollouts import MODEL
 
 Kind: TypeAlias = Literal["argo", "flagger", "gateway"]
 KINDS: tuple[Kind, ...] = ("argo", "flagger", "gateway")
+READS = {"get", "list", "watch"}
 STEPS = [{"setWeight": 10}, {"analysis": {"templates": []}}, {"setWeight": 50}]
 
 
@@ -232,7 +233,7 @@ class Stage:
     def writes(self) -> dict[str, int]:
         """What was asked of the cluster that changes it, and how often."""
         asked = self.cluster.requests.items()
-        return {what: count for what, count in asked if what.split()[0] not in {"get", "list"}}
+        return {what: count for what, count in asked if what.split()[0] not in READS}
 
     def answers(self) -> set[str]:
         """Every version that some pod answers with."""

@@ -6,7 +6,7 @@ refused and plans again. What the pods are told is worked out in `deploy.backend
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from typing import NamedTuple, TypeAlias
 
 import structlog
@@ -81,6 +81,10 @@ class Workload:
             There is none of that name.
         """
         return await self._client.get(*self._owner)
+
+    def watch(self) -> AsyncIterator[Object | None]:
+        """Yield the owner now and whenever it changes; see `client.Client.watch`."""
+        return self._client.watch(*self._owner)
 
     async def write(self, table: routing.RoutingTable, reason: str = "") -> None:
         """Let the workload route by a newer table: new pods where another version must answer.

@@ -60,6 +60,8 @@ the token that its own doors ask for. */}}
 {{- $backend := .Values.rollout.backend -}}
 {{- $writes := eq .Values.rollout.writeBack "cluster" -}}
 {{- $verbs := ternary "[get, patch]" "[get]" $writes -}}
+{{/* What a rollout tool reports lies in its own object: a watch shows it at once. */}}
+{{- $watched := ternary "[get, patch, watch]" "[get, watch]" $writes -}}
 - apiGroups: [coordination.k8s.io]
   resources: [leases]
   resourceNames: [{{ include "coppice.lease.name" . }}]
@@ -78,7 +80,7 @@ the token that its own doors ask for. */}}
 - apiGroups: [argoproj.io]
   resources: [rollouts]
   resourceNames: [{{ $server }}]
-  verbs: {{ $verbs }}
+  verbs: {{ $watched }}
 {{- if $writes }}
 - apiGroups: [argoproj.io]
   resources: [rollouts/status]
@@ -95,7 +97,7 @@ the token that its own doors ask for. */}}
 - apiGroups: [flagger.app]
   resources: [canaries]
   resourceNames: [{{ $server }}]
-  verbs: {{ $verbs }}
+  verbs: {{ $watched }}
 - apiGroups: [apps]
   resources: [deployments]
   resourceNames: [{{ $server }}]
@@ -109,7 +111,7 @@ the token that its own doors ask for. */}}
 - apiGroups: [gateway.networking.k8s.io]
   resources: [httproutes]
   resourceNames: [{{ include "coppice.route.name" . }}]
-  verbs: {{ $verbs }}
+  verbs: {{ $watched }}
 - apiGroups: [apps]
   resources: [deployments]
   resourceNames: [{{ $server }}, {{ include "coppice.candidate.name" . }}]
