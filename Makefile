@@ -48,13 +48,16 @@ chart: setup
 	cp monitoring/dashboards/*.json helm/coppice/files/dashboards/
 	$(BIN)/python helm/reference.py
 
-# The built wheel, in an environment of its own, runs the demo.
+# The built wheel, in an environment of its own, runs the demo. What is installed, and in which order,
+# is what the worker's image installs.
 wheel: setup
 	rm -rf build/wheel && mkdir -p build/wheel
 	$(BIN)/python -m build --wheel --outdir build/wheel .
 	python3 -m venv build/wheel/venv
 	build/wheel/venv/bin/pip install --quiet --constraint constraints.txt torch==2.13.0
-	build/wheel/venv/bin/pip install --quiet --constraint constraints.txt build/wheel/*.whl
+	build/wheel/venv/bin/pip install --quiet --constraint constraints.txt \
+	  "$$(ls build/wheel/*.whl)[kafka,parquet,k8s]"
+	build/wheel/venv/bin/pip check
 	cd build/wheel && venv/bin/coppice demo
 
 # What serving is compared with lives in environments of its own; wrk comes from the system.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pydantic
@@ -22,8 +23,9 @@ class ServeSettings(Section):
     Needs `pip install 'coppice[grpc]'`."""
     workers: int = Field(default=1, ge=1)
     """Server processes."""
-    threads: int = Field(default=1, ge=1)
-    """ONNX Runtime threads per worker; more than the cores slows every request down."""
+    threads: int = Field(default=1, ge=0)
+    """ONNX Runtime threads per worker: one suits small models best, large ones gain from several;
+    0 takes the cores that each worker has to itself."""
     max_body_bytes: int = Field(default=16 * 2**20, ge=1024)
     """Largest request body, bytes (default 16 MiB)."""
     max_pending_bytes: int = Field(default=256 * 2**20, ge=2**20)
@@ -57,3 +59,8 @@ class ServeSettings(Section):
     routing_key_secret: pydantic.SecretStr = pydantic.SecretStr("coppice")
     """Key of the hash that assigns routing keys to lanes and draws the audit sample. Set your own
     through COPPICE_SERVE__ROUTING_KEY_SECRET where clients are not trusted."""
+
+    @property
+    def model_threads(self) -> int:
+        """Threads of one run of a model; never more than the machine's cores share out."""
+        return self.threads or max(1, (os.cpu_count() or 1) // self.workers)

@@ -76,7 +76,7 @@ class Plane:
         loader = versions.Loader(
             store,
             limits=limits,
-            threads=serve.threads,
+            threads=serve.model_threads,
             loop=loop,
             metrics=metrics,
             observe=ways.observe,

@@ -78,7 +78,7 @@ def environment(tree: settings.Settings) -> dict[str, str]:
         "BENTOML_HOME": str(tree.registry_path),
         "BENTOML_CONFIG_OVERRIDES": json.dumps(overrides),
         # One pool of threads per model is set in the settings; libraries must not add their own.
-        "OMP_NUM_THREADS": str(tree.serve.threads),
+        "OMP_NUM_THREADS": str(tree.serve.model_threads),
     }
 
 

@@ -67,7 +67,7 @@ def score(
         output=output,
         version=version,
         batch_rows=batch_rows,
-        threads=threads or tree.serve.threads,
+        threads=threads or tree.serve.model_threads,
         columns=tuple(columns or ()),
         id_name=id_name,
         on_error=on_error,

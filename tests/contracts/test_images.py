@@ -114,3 +114,13 @@ def test_what_the_containerfiles_copy_is_all_that_they_see() -> None:
     }
     lines = (house.ROOT / ".containerignore").read_text().splitlines()
     assert copied == {line[1:] for line in lines if line.startswith("!")}
+
+
+def test_the_wheel_is_tried_with_what_the_workers_image_installs() -> None:
+    extras = re.compile(r"\[([a-z0-9,]+)\]\"")
+    image = extras.search((house.ROOT / "deploy/images/Containerfile.worker").read_text())
+    tried = extras.search((house.ROOT / "Makefile").read_text())
+
+    assert image is not None
+    assert tried is not None
+    assert image[1] == tried[1] == "kafka,parquet,k8s"

@@ -196,6 +196,7 @@ def test_every_default_is_a_promise() -> None:
             "group_grace_seconds": 2.0,
             "group_patience_seconds": 60.0,
         },
+        "metrics": {"host": "127.0.0.1"},
         "retrain": {
             "enabled": True,
             "cooldown_seconds": 3600.0,
@@ -510,3 +511,16 @@ class TestKafka:
         sasl = {"sasl_mechanism": "PLAIN", "sasl_username": "a", "sasl_password": "hunter2"}
 
         assert "hunter2" not in repr(tree(kafka=sasl))
+
+
+@pytest.mark.parametrize(
+    ("threads", "workers", "given"),
+    # Eight cores: what is asked for, else the share of each worker, and never none.
+    [(1, 1, 1), (3, 4, 3), (0, 1, 8), (0, 2, 4), (0, 3, 2), (0, 9, 1)],
+)
+def test_a_model_gets_the_threads_that_are_asked_for_or_its_share_of_the_cores(
+    monkeypatch: pytest.MonkeyPatch, threads: int, workers: int, given: int
+) -> None:
+    monkeypatch.setattr("os.cpu_count", lambda: 8)
+    serve = tree(serve={"threads": threads, "workers": workers}).serve
+    assert serve.model_threads == given
