@@ -4,6 +4,37 @@ from __future__ import annotations
 
 import prometheus_client
 
+from coppice import errors
+
+
+def serve(registry: prometheus_client.CollectorRegistry, host: str, port: int) -> None:
+    """Answer scrapes of a registry, from a thread of its own.
+
+    Parameters
+    ----------
+    registry
+        What is shown.
+    host
+        Address to listen on.
+    port
+        Port there; 0 means not at all.
+
+    Raises
+    ------
+    EnvironmentProblem
+        This machine does not have the address, or the port is taken.
+    """
+    if not port:
+        return
+    try:
+        prometheus_client.start_http_server(port, host, registry)
+    except OSError as cause:
+        message = (
+            f"cannot show metrics on {host}:{port}: {cause}; set metrics.host to an address of "
+            "this machine, and a port that nobody else has"
+        )
+        raise errors.EnvironmentProblem(message) from cause
+
 
 class LoopMetrics:
     """The metrics of one background process, all of them labelled with the model.
@@ -47,10 +78,9 @@ class LoopMetrics:
         """Count an event that does not decode."""
         self._undecodable.labels(self._model).inc()
 
-    def serve(self, port: int) -> None:
-        """Answer scrapes on a port of loopback; 0 means not at all."""
-        if port:
-            prometheus_client.start_http_server(port, "127.0.0.1", self.registry)
+    def serve(self, host: str, port: int) -> None:
+        """Answer scrapes; see `serve` above."""
+        serve(self.registry, host, port)
 
     def _gauge(self, name: str, text: str, *labels: str) -> prometheus_client.Gauge:
         return prometheus_client.Gauge(name, text, ["model", *labels], registry=self.registry)

@@ -299,6 +299,15 @@ class MonitorSettings(Section):
     takeover takes."""
 
 
+class MetricsSettings(Section):
+    """Where the processes that serve nothing else show their metrics."""
+
+    host: str = "127.0.0.1"
+    """Address of the relay's, the follower's, the retrainer's and the controller's own /metrics,
+    each at its `metrics_port`; `0.0.0.0` lets a Prometheus elsewhere read them, and whoever else
+    can reach the machine."""
+
+
 class RetrainSettings(Section):
     """When and from what a new candidate is made."""
 
@@ -319,7 +328,7 @@ class RetrainSettings(Section):
     poll_seconds: float = Field(default=1.0, gt=0)
     """Pause between two looks at the log."""
     metrics_port: int = Field(default=0, ge=0, le=65535)
-    """Port of the retrainer's own /metrics on loopback; 0 does not serve them."""
+    """Port of the retrainer's own /metrics at `metrics.host`; 0 does not serve them."""
 
 
 class RolloutSettings(Section):
@@ -349,7 +358,7 @@ class RolloutSettings(Section):
     poll_seconds: float = Field(default=0.5, gt=0)
     """Pause between two looks at the log."""
     metrics_port: int = Field(default=0, ge=0, le=65535)
-    """Port of the controller's own /metrics on loopback; 0 does not serve them."""
+    """Port of the controller's own /metrics at `metrics.host`; 0 does not serve them."""
     host: str = "127.0.0.1"
     """Address of the controller's doors: verdicts, hooks, commands."""
     port: int = Field(default=0, ge=0, le=65535)

@@ -55,9 +55,9 @@ class KafkaSettings(Section):
     sasl_password: pydantic.SecretStr = pydantic.SecretStr("")
     """Password for SASL. Set it as COPPICE_KAFKA__SASL_PASSWORD, rather than in the file."""
     relay_metrics_port: int = Field(default=0, ge=0, le=65535)
-    """Port of the relay's own /metrics on loopback; 0 does not serve them."""
+    """Port of the relay's own /metrics at `metrics.host`; 0 does not serve them."""
     follow_metrics_port: int = Field(default=0, ge=0, le=65535)
-    """Port of the follower's own /metrics on loopback; 0 does not serve them."""
+    """Port of the follower's own /metrics at `metrics.host`; 0 does not serve them."""
 
     @pydantic.field_validator("servers")
     @classmethod

@@ -27,6 +27,7 @@ from coppice.sections import (
     EvidenceSettings,
     GateSettings,
     InspectSettings,
+    MetricsSettings,
     MonitorSettings,
     ProjectSettings,
     PruneSettings,
@@ -51,6 +52,7 @@ __all__ = [
     "GateSettings",
     "InspectSettings",
     "KafkaSettings",
+    "MetricsSettings",
     "MonitorSettings",
     "ProjectSettings",
     "PruneSettings",
@@ -95,6 +97,7 @@ class Settings(BaseSettings):
     drift: DriftSettings = DriftSettings()
     decay: DecaySettings = DecaySettings()
     monitor: MonitorSettings = MonitorSettings()
+    metrics: MetricsSettings = MetricsSettings()
     retrain: RetrainSettings = RetrainSettings()
     rollout: RolloutSettings = RolloutSettings()
     cluster: ClusterSettings = ClusterSettings()

@@ -114,7 +114,8 @@ PAGES = {
     "the most recent worker's. A `model` label comes from the scrape (`coppice monitoring export` "
     "writes it).",
     "monitoring": "The monitor: `/metrics` on `monitor.port`.",
-    "retrain": "The retrainer: `/metrics` on `retrain.metrics_port`, which is off until set.",
+    "retrain": "The retrainer: `/metrics` on `retrain.metrics_port`, which is off until set, at "
+    "`metrics.host`, like those that follow.",
     "deploy": "The controller: `/metrics` on `rollout.metrics_port`, and on `rollout.port`; both "
     "are off until set.",
     "relay": "The relay, where `events.backend` is `kafka`: `/metrics` on "

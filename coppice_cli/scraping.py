@@ -48,19 +48,19 @@ class Target:
 
 def targets(tree: settings.Settings) -> tuple[Target, ...]:
     """Return every process of the loop, also those that show no metrics yet."""
-    loopback = "127.0.0.1"
+    host = tree.metrics.host
     found = (
         Target("coppice-service", "serve.port", tree.serve.host, tree.serve.port),
         Target("coppice-monitor", "monitor.port", tree.monitor.host, tree.monitor.port),
-        Target("coppice-retrain", "retrain.metrics_port", loopback, tree.retrain.metrics_port),
-        Target("coppice-rollout", "rollout.metrics_port", loopback, tree.rollout.metrics_port),
+        Target("coppice-retrain", "retrain.metrics_port", host, tree.retrain.metrics_port),
+        Target("coppice-rollout", "rollout.metrics_port", host, tree.rollout.metrics_port),
     )
     if tree.events.backend != "kafka":
         return found
     kafka = tree.kafka
     joining = (
-        Target("coppice-relay", "kafka.relay_metrics_port", loopback, kafka.relay_metrics_port),
-        Target("coppice-follow", "kafka.follow_metrics_port", loopback, kafka.follow_metrics_port),
+        Target("coppice-relay", "kafka.relay_metrics_port", host, kafka.relay_metrics_port),
+        Target("coppice-follow", "kafka.follow_metrics_port", host, kafka.follow_metrics_port),
     )
     return (*found, *joining)
 

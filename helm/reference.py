@@ -23,8 +23,16 @@ OWN = {
     "store": {"home", "registry", "folder", "bucket", "prefix", "endpoint", "region"},
     "serve": {"host", "port", "routing_file", "initial"},
     "events": {"backend"},
-    "kafka": {"tls_ca_file", "tls_cert_file", "tls_key_file"},
+    "kafka": {
+        "tls_ca_file",
+        "tls_cert_file",
+        "tls_key_file",
+        "relay_metrics_port",
+        "follow_metrics_port",
+    },
     "monitor": {"host", "port"},
+    "metrics": {"host"},
+    "retrain": {"metrics_port"},
     "rollout": {"backend", "host", "port", "token_file"},
     "cluster": {
         "kubeconfig",

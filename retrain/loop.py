@@ -344,7 +344,7 @@ def main(tree: settings.Settings) -> None:
     telemetry.configure("retrain")
     stop = signals.stop_requested()
     recorder = Recorder(tree.project.name)
-    recorder.serve(tree.retrain.metrics_port)
+    recorder.serve(tree.metrics.host, tree.retrain.metrics_port)
     log = eventlog.open_log(tree)
     try:
         Retrainer(

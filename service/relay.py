@@ -287,6 +287,7 @@ def main(
     cluster: Cluster,
     *,
     recorder: Recorder,
+    host: str,
     port: int,
     once: bool = False,
 ) -> None:
@@ -300,14 +301,16 @@ def main(
         Where the events go.
     recorder
         Counts and shows.
+    host
+        Address of /metrics.
     port
-        Port of /metrics on loopback; 0 does not serve them.
+        Port of /metrics; 0 does not serve them.
     once
         Whether to end as soon as nothing waits.
     """
     telemetry.configure("relay")
     stop = signals.stop_requested()
-    recorder.serve(port)
+    recorder.serve(host, port)
     relay = Relay(sources, cluster, recorder=recorder, clock=clocks.SystemClock(), stop=stop)
     try:
         relay.drain() if once else relay.run()

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import prometheus_client
 
-from coppice import files
+from coppice import files, metrics
 from coppice.eventlog import base
 
 FAILURES = "relay-failures"
@@ -107,10 +107,9 @@ class Recorder:
             with contextlib.suppress(OSError):
                 files.replace(self._file, str(self._remembered() + 1).encode())
 
-    def serve(self, port: int) -> None:
-        """Answer scrapes on a port of loopback; 0 means not at all."""
-        if port:
-            prometheus_client.start_http_server(port, "127.0.0.1", self.registry)
+    def serve(self, host: str, port: int) -> None:
+        """Answer scrapes; see `coppice.metrics.serve`."""
+        metrics.serve(self.registry, host, port)
 
     def _remembered(self) -> int:
         if self._file is None:

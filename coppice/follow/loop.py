@@ -215,7 +215,13 @@ def _asked(question: Callable[[], T]) -> T:
 
 
 def main(
-    log: SqliteLog, cluster: Cluster, *, recorder: Recorder, port: int, once: bool = False
+    log: SqliteLog,
+    cluster: Cluster,
+    *,
+    recorder: Recorder,
+    host: str,
+    port: int,
+    once: bool = False,
 ) -> None:
     """Follow until SIGTERM or SIGINT; a stuck client ends the process on the spot.
 
@@ -227,14 +233,16 @@ def main(
         Where they come from.
     recorder
         Counts and shows.
+    host
+        Address of /metrics.
     port
-        Port of /metrics on loopback; 0 does not serve them.
+        Port of /metrics; 0 does not serve them.
     once
         Whether to end as soon as what there is now is stored.
     """
     telemetry.configure("follow")
     stop = signals.stop_requested()
-    recorder.serve(port)
+    recorder.serve(host, port)
     follower = Follower(log, cluster, recorder=recorder, clock=clocks.SystemClock())
     try:
         follower.catch_up(stop) if once else follower.run(stop)

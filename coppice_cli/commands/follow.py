@@ -44,6 +44,7 @@ def follow(
             deadline_seconds=wanted.deadline_seconds,
         ),
         recorder=recorder.Recorder(tree.project.name, tree.kafka.prefix),
+        host=tree.metrics.host,
         port=tree.kafka.follow_metrics_port,
         once=once,
     )

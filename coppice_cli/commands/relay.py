@@ -46,6 +46,7 @@ def relay(
                 deadline_seconds=wanted.deadline_seconds,
             ),
             recorder=relay_recorder.Recorder(tree.project.name, tree.home),
+            host=tree.metrics.host,
             port=tree.kafka.relay_metrics_port,
             once=once,
         )

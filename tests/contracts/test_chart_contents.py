@@ -80,7 +80,7 @@ def test_every_dashboard_is_in_a_map_that_the_sidecar_finds() -> None:
 def test_the_alerts_are_those_of_the_monitoring_plane_with_their_runbooks_elsewhere() -> None:
     text = json.dumps(promtool.groups())
     expected = json.loads(text.replace('"docs/runbooks/', '"https://example.org/runbooks/'))
-    # Retrainers show their metrics on loopback, so that they would always seem absent.
+    # Its retrainer is there now and then, so that it would always seem absent.
     kept = [
         {**group, "rules": without(group["rules"], "CoppiceRetrainerAbsent")} for group in expected
     ]

@@ -15,6 +15,7 @@
 {{/* What the chart decides itself, whatever values.config says; as YAML. */}}
 {{- define "coppice.config.own" -}}
 {{- $backend := .Values.rollout.backend -}}
+{{- $ports := include "coppice.ports" . | fromYaml -}}
 store:
   home: /var/lib/coppice
   {{- with .Values.store }}
@@ -39,15 +40,21 @@ events:
 monitor:
   host: 0.0.0.0
   port: 3001
-{{- if .Values.secrets.kafkaTls.existingSecret }}
+metrics:
+  host: 0.0.0.0
+retrain:
+  metrics_port: {{ $ports.retrain }}
 kafka:
+  relay_metrics_port: {{ $ports.relay }}
+  follow_metrics_port: {{ $ports.follow }}
+  {{- if .Values.secrets.kafkaTls.existingSecret }}
   tls: true
   tls_ca_file: kafka/ca.crt
   {{- if .Values.secrets.kafkaTls.certKey }}
   tls_cert_file: kafka/tls.crt
   tls_key_file: kafka/tls.key
   {{- end }}
-{{- end }}
+  {{- end }}
 {{- if ne $backend "none" }}
 rollout:
   backend: {{ $backend }}

@@ -78,6 +78,58 @@ control:
 {{- end }}
 {{- end -}}
 
+{{/* The same for processes that no Service leads to: whoever scrapes them looks for their pods. */}}
+{{- define "coppice.watched.apart" -}}
+server:
+  relay: coppice-relay
+{{- if .Values.control.enabled }}
+control:
+  relay: coppice-relay
+  follow: coppice-follow
+{{- end }}
+{{- if eq .Values.retrain.kind "deployment" }}
+retrainer:
+  relay: coppice-relay
+  follow: coppice-follow
+  retrain: coppice-retrain
+{{- end }}
+{{- end -}}
+
+{{/* Their ports, which share a pod with `serve.grpc_port`, by name; as YAML. */}}
+{{- define "coppice.ports" -}}
+relay: 3013
+follow: 3014
+retrain: 3015
+{{- end -}}
+
+{{/* (list $ name): the port of one of them, as a container's list of ports. */}}
+{{- define "coppice.shown" -}}
+ports:
+  - name: {{ index . 1 }}
+    containerPort: {{ index (include "coppice.ports" (index . 0) | fromYaml) (index . 1) }}
+{{- end -}}
+
+{{/* (list $ component ports): a monitor of pods. */}}
+{{- define "coppice.podMonitor" -}}
+{{- $root := index . 0 -}}
+{{- $component := index . 1 -}}
+apiVersion: monitoring.coreos.com/v1
+kind: PodMonitor
+metadata:
+  name: {{ include "coppice.fullname" $root }}-{{ $component }}
+  {{- include "coppice.metadata.with" (list $root $component $root.Values.metrics.labels) | nindent 2 }}
+spec:
+  podTargetLabels: [rollouts-pod-template-hash, pod-template-hash]
+  selector:
+    matchLabels:
+      {{- include "coppice.selector" (list $root $component) | nindent 6 }}
+  podMetricsEndpoints:
+    {{- range $port, $job := index . 2 }}
+    - port: {{ $port }}
+      {{- include "coppice.endpoint" (list $root $job) | nindent 6 }}
+    {{- end }}
+{{- end -}}
+
 {{/* A question needs no token: those that Argo asks change nothing. */}}
 {{- define "coppice.analysis.provider" -}}
 web:

@@ -199,6 +199,7 @@ where it has to do with versions, with what the store asks for. */}}
 them, so that it sends what they left. */}}
 {{- define "coppice.relay" -}}
 {{ include "coppice.process" (list . "relay" (list "relay") .Values.relay.resources false) }}
+  {{- include "coppice.shown" (list . "relay") | nindent 2 }}
 {{- if .Values.relay.native }}
   restartPolicy: Always
 {{- end }}
@@ -207,6 +208,7 @@ them, so that it sends what they left. */}}
 {{/* What keeps this pod's replica of the log. */}}
 {{- define "coppice.follow" -}}
 {{ include "coppice.process" (list . "follow" (list "follow") .Values.control.follow.resources false) }}
+  {{- include "coppice.shown" (list . "follow") | nindent 2 }}
 {{- if .Values.relay.native }}
   restartPolicy: Always
 {{- end }}

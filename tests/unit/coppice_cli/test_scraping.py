@@ -44,6 +44,14 @@ def test_the_follower_is_scraped_where_there_is_one(tmp_path: Path) -> None:
     assert "kafka.follow_metrics_port" in scraping.silent(without)
 
 
+def test_a_loop_is_scraped_at_the_address_where_it_answers(tmp_path: Path) -> None:
+    tree = command_line.project(tmp_path, *PORTS, "[metrics]", 'host = "10.1.2.3"')
+    found = jobs(scraping.files(tree))
+    assert found["coppice-retrain"]["targets"] == ["10.1.2.3:3002"]
+    assert found["coppice-rollout"]["targets"] == ["10.1.2.3:3003"]
+    assert found["coppice-monitor"]["targets"] == ["127.0.0.1:3001"]
+
+
 def test_every_process_is_scraped_and_gets_the_model_label(tree: settings.Settings) -> None:
     labels = {"model": "tiny"}
     assert jobs(scraping.files(tree)) == {
@@ -99,7 +107,7 @@ def test_runbooks_may_be_published_elsewhere(tree: settings.Settings) -> None:
 def test_every_dashboard_is_there(tree: settings.Settings) -> None:
     found = scraping.files(tree)
     uids = {json.loads(text)["uid"] for name, text in found.items() if name.endswith(".json")}
-    boards = ("overview", "rollout", "quality", "serving", "joining")
+    boards = ("overview", "rollout", "quality", "serving", "joining", "sharing")
     assert uids == {f"coppice-{name}" for name in boards}
 
 

@@ -92,7 +92,7 @@ def test_a_count_that_cannot_be_written_holds_nobody_up(tmp_path: Path) -> None:
 def test_metrics_are_served_on_the_port_that_is_set() -> None:
     port = serving.free_port()
     recorder = Recorder("digits")
-    recorder.serve(port)
+    recorder.serve("127.0.0.1", port)
 
     with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics") as answer:
         page = answer.read().decode()
