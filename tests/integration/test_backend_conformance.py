@@ -12,10 +12,11 @@ import pytest
 
 from coppice import errors
 from coppice.routing import RoutingTable
+from coppice.testing import ManualClock
 from deploy.backends.base import Backend
 from deploy.backends.local import LocalBackend
 from deploy.backends.memory import MemoryBackend
-from tests.support import clusters, rollouts
+from tests.support import clusters, kube_server, rollouts
 from tests.support.rollouts import B
 
 WRITERS = 8
@@ -162,4 +163,12 @@ def test_steering_needs_no_tool(trial: Trial) -> None:
     trial.apply(rollouts.table(1))
     trial.backend.steer("pause")
     trial.backend.steer("resume")
+    assert trial.backend.observe().table == rollouts.table(1)
+
+
+def test_waiting_changes_nothing_and_comes_to_an_end(trial: Trial) -> None:
+    trial.apply(rollouts.table(1))
+    # The first wait begins a watch where there is one, the second has nothing new to see.
+    assert kube_server.returns(lambda: trial.backend.wait(0.05, ManualClock()))
+    assert kube_server.returns(lambda: trial.backend.wait(0.05, ManualClock()))
     assert trial.backend.observe().table == rollouts.table(1)

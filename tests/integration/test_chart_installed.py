@@ -15,6 +15,7 @@ import msgspec
 import pytest
 
 from coppice import errors, routing, settings
+from coppice.clock import SystemClock
 from deploy import backends
 from deploy.backends.base import Backend
 from deploy.backends.kube import pods
@@ -126,6 +127,18 @@ def test_a_pod_that_runs_is_told_with_the_rendered_role(release: Release) -> Non
 
     found = release.cluster.store.get(release.cluster.key(pod, chart.NAMESPACE))
     assert pods.decode(found["metadata"]["annotations"][pods.ROUTING]).previous is None
+
+
+def test_a_controller_with_the_rendered_role_is_woken_by_the_rollout_tool(
+    release: Release,
+) -> None:
+    argo = Argo(release.cluster, ROLLOUT.name, lambda: "promote", namespace=chart.NAMESPACE)
+    release.backend.wait(3600.0, SystemClock())
+    kube_server.wait_for(lambda: release.cluster.watches == 1)
+
+    argo.reconcile()
+
+    assert kube_server.returns(lambda: release.backend.wait(3600.0, SystemClock()))
 
 
 @pytest.mark.parametrize(

@@ -431,3 +431,11 @@ def wait_for(condition: Callable[[], bool], seconds: float = 10.0) -> None:
         if time.monotonic() > until:
             raise TimeoutError("it never came to hold")
         time.sleep(0.01)
+
+
+def returns(call: Callable[[], object], within: float = 10.0) -> bool:
+    """Say whether a call that may block comes back; a thread that does not is left behind."""
+    thread = threading.Thread(target=call, daemon=True)
+    thread.start()
+    thread.join(within)
+    return not thread.is_alive()

@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from coppice import errors, routing, settings
+from coppice.testing import ManualClock
 from deploy import backends
 from deploy.backends.local import LocalBackend
 from tests.support import rollouts
@@ -43,3 +44,9 @@ def test_the_settings_name_the_backend(tmp_path: Path) -> None:
     backend = backends.open_backend(tree)
     backend.apply(rollouts.table(1))
     assert routing.load(tree.routing_path) == rollouts.table(1)
+
+
+def test_a_wait_is_a_sleep_by_the_clock(tmp_path: Path) -> None:
+    clock = ManualClock()
+    LocalBackend(tmp_path / "routing.json").wait(2.5, clock)
+    assert clock.monotonic() == 2.5
