@@ -91,7 +91,7 @@ def test_the_settings_are_heeded(
     # Nobody listens on ports 1 and 2.
     assert not cluster.reachable()
     assert cluster.deadline_seconds == 7.0
-    assert handed_over["port"] == 3004
+    assert (handed_over["host"], handed_over["port"]) == ("127.0.0.1", 3004)
     handed_over["recorder"].stuck()
     assert (tree.home / relay_recorder.FAILURES).read_bytes() == b"1"
 
