@@ -14,15 +14,13 @@ from deploy.backends.kube import pods
 from tests.support import clusters, kube_server, kube_store
 from tests.support.clusters import KINDS, Kind, Stage, Versions
 from tests.support.kube_store import Key, Role
+from tests.support.rollouts import MODEL
 
 HOUR = 3600.0
 OWNERS: dict[Kind, Key] = {
-    kind: Key(version, plural, "default", clusters.MODEL)
-    for kind, version, plural in (
-        ("argo", "argoproj.io/v1alpha1", "rollouts"),
-        ("flagger", "flagger.app/v1beta1", "canaries"),
-        ("gateway", "gateway.networking.k8s.io/v1", "httproutes"),
-    )
+    "argo": Key("argoproj.io/v1alpha1", "rollouts", "default", MODEL),
+    "flagger": Key("flagger.app/v1beta1", "canaries", "default", MODEL),
+    "gateway": Key("gateway.networking.k8s.io/v1", "httproutes", "default", MODEL),
 }
 
 
