@@ -15,7 +15,14 @@ from tests.support import house
 FOLDER = house.ROOT / "monitoring" / "dashboards"
 STALE = "run `python -m monitoring.dashboards monitoring/dashboards`"
 FILES = boards.files()
-NAMES = ["overview.json", "rollout.json", "quality.json", "serving.json", "joining.json", "sharing.json"]
+NAMES = [
+    "overview.json",
+    "rollout.json",
+    "quality.json",
+    "serving.json",
+    "joining.json",
+    "sharing.json",
+]
 PANELS = [
     pytest.param(panel, id=f"{name}: {panel['title']}")
     for name, board in FILES.items()
