@@ -14,14 +14,12 @@ from __future__ import annotations
 
 import structlog
 
-from coppice import clock, routing, settings
+from coppice import settings
 from deploy.backends import base
 from deploy.backends.kube import connect as kube
 from deploy.backends.kube import pods
-from deploy.backends.kube.changes import Changes
+from deploy.backends.kube.backend import WorkloadBackend
 from deploy.backends.kube.client import Object, Resource
-from deploy.backends.kube.lease import Lease
-from deploy.backends.kube.portal import Portal
 from deploy.backends.kube.workload import DEPLOYMENTS, Place, Workload, table_of
 
 ROLLOUTS = Resource("argoproj.io/v1alpha1", "rollouts")
@@ -44,86 +42,30 @@ def connect(tree: settings.Settings) -> ArgoBackend:
         Place(ROLLOUTS, kube.workload(tree)),
         Place(DEPLOYMENTS, template) if template else None,
     )
-    return ArgoBackend(workload, parts.lease, parts.portal)
+    return ArgoBackend(parts, workload)
 
 
-class ArgoBackend:
-    """Route by a Rollout.
-
-    Parameters
-    ----------
-    workload
-        The Rollout, and where its pod template lies.
-    lease
-        Whoever holds it writes.
-    portal
-        Runs the calls.
-    """
-
-    def __init__(self, workload: Workload, lease: Lease, portal: Portal) -> None:
-        self._workload = workload
-        self._lease = lease
-        self._portal = portal
-        self._changes = Changes(portal, workload.watch)
-
-    def observe(self) -> base.RouteState:
-        """Read the Rollout; see `base.Backend.observe`."""
-        rollout = self._portal.call(self._workload.read())
-        return base.RouteState(table_of(rollout), tool_of(rollout))
-
-    def named(self) -> base.RouteState:
-        """Read what the pod template names, whoever wrote it there."""
-        rollout = self._portal.call(self._workload.read())
-        (text,) = self._portal.call(self._workload.templates(rollout))
-        return base.RouteState(pods.decode(text) if text else None, tool_of(rollout))
-
-    def apply(self, table: routing.RoutingTable) -> bool:
-        """Ask for a newer table; see `base.Backend.apply`."""
-        self._portal.call(self._workload.write(table))
-        return True
-
-    def abort(self, reason: str) -> base.RouteState:
-        """Let Argo send everything to the stable pods at once, then put the annotation back."""
-        self._portal.call(self._abort(reason))
-        return self.observe()
+class ArgoBackend(WorkloadBackend):
+    """Route by a Rollout."""
 
     def steer(self, action: base.Steering) -> None:
         """Do what the buttons of Argo's own dashboard do; see `base.Backend.steer`."""
         self._portal.call(self._steer(action))
 
-    def tend(self) -> int:
-        """Tell pods that started since; see `base.Backend.tend`."""
-        return self._portal.call(self._workload.look_after())
-
-    def supports(self) -> frozenset[base.Ability]:
-        """Return that pods mirror inside themselves, and that Argo moves the traffic."""
-        return frozenset({"mirror", "outside"})
-
-    def leads(self) -> bool:
-        """Renew or take the lease, and say whether it is ours."""
-        return self._portal.call(self._lease.hold())
-
-    def wait(self, seconds: float, clock: clock.Clock) -> None:
-        """Wait for a change of the Rollout; time in the cluster is the machine's."""
-        del clock
-        self._changes.wait(seconds)
-
-    def close(self) -> None:
-        """Give the lease back, so that another controller goes on at once."""
-        self._changes.close()
-        self._portal.call(self._lease.release())
-        self._portal.call(self._workload.close())
-        self._portal.close()
-
-    async def _abort(self, reason: str) -> None:
+    async def _observe(self) -> base.RouteState:
         rollout = await self._workload.read()
-        table = table_of(rollout)
-        if table is None or table.candidate is None:
-            return
-        if not rollout.get("status", {}).get("abort"):
-            _log.warning("argo_aborted", candidate=table.candidate, reason=reason)
+        return base.RouteState(table_of(rollout), tool_of(rollout))
+
+    async def _named(self) -> base.RouteState:
+        rollout = await self._workload.read()
+        (text,) = await self._workload.templates(rollout)
+        return base.RouteState(pods.decode(text) if text else None, tool_of(rollout))
+
+    async def _give_up(self, owner: Object, candidate: str, reason: str) -> None:
+        """Let Argo send everything to the stable pods at once."""
+        if not owner.get("status", {}).get("abort"):
+            _log.warning("argo_aborted", candidate=candidate, reason=reason)
             await self._workload.change({"status": {"abort": True}}, subresource="status")
-        await self._workload.write(base.without_candidate(table), reason)
 
     async def _steer(self, action: base.Steering) -> None:
         match action:

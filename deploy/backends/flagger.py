@@ -27,14 +27,12 @@ from __future__ import annotations
 
 import structlog
 
-from coppice import clock, routing, settings
+from coppice import settings
 from deploy.backends import base
 from deploy.backends.kube import connect as kube
 from deploy.backends.kube import pods
-from deploy.backends.kube.changes import Changes
+from deploy.backends.kube.backend import WorkloadBackend
 from deploy.backends.kube.client import Object, Resource
-from deploy.backends.kube.lease import Lease
-from deploy.backends.kube.portal import Portal
 from deploy.backends.kube.workload import DEPLOYMENTS, Place, Workload, table_of
 
 CANARIES = Resource("flagger.app/v1beta1", "canaries")
@@ -55,84 +53,33 @@ def connect(tree: settings.Settings) -> FlaggerBackend:
     parts = kube.connect(tree)
     place = Place(CANARIES, kube.workload(tree))
     workload = Workload(parts.client, place, holders=holders, notes=notes)
-    return FlaggerBackend(workload, parts.lease, parts.portal)
+    return FlaggerBackend(parts, workload)
 
 
-class FlaggerBackend:
-    """Route by a Canary.
-
-    Parameters
-    ----------
-    workload
-        The Canary, its target and its primary.
-    lease
-        Whoever holds it writes.
-    portal
-        Runs the calls.
-    """
-
-    def __init__(self, workload: Workload, lease: Lease, portal: Portal) -> None:
-        self._workload = workload
-        self._lease = lease
-        self._portal = portal
-        self._changes = Changes(portal, workload.watch)
-
-    def observe(self) -> base.RouteState:
-        """Read the Canary and the templates of its Deployments; see `base.Backend.observe`."""
-        return self._portal.call(self._observe(in_template=False))
-
-    def named(self) -> base.RouteState:
-        """Read what the pod template names, whoever wrote it there."""
-        return self._portal.call(self._observe(in_template=True))
-
-    def apply(self, table: routing.RoutingTable) -> bool:
-        """Ask for a newer table; see `base.Backend.apply`."""
-        self._portal.call(self._workload.write(table))
-        return True
-
-    def abort(self, reason: str) -> base.RouteState:
-        """Put the template back; our hooks tell Flagger to move the traffic back."""
-        self._portal.call(self._abort(reason))
-        return self.observe()
+class FlaggerBackend(WorkloadBackend):
+    """Route by a Canary, its target and its primary."""
 
     def steer(self, action: base.Steering) -> None:
         """Do nothing: Flagger obeys the answers of our hooks; see `base.Backend.steer`."""
 
-    def tend(self) -> int:
-        """Tell pods that started since; see `base.Backend.tend`."""
-        return self._portal.call(self._workload.look_after())
+    async def _observe(self) -> base.RouteState:
+        canary, _, tool = await self._read()
+        return base.RouteState(table_of(canary), tool)
 
-    def supports(self) -> frozenset[base.Ability]:
-        """Return that pods mirror inside themselves, and that Flagger moves the traffic."""
-        return frozenset({"mirror", "outside"})
+    async def _named(self) -> base.RouteState:
+        _, target, tool = await self._read()
+        return base.RouteState(pods.decode(target) if target else None, tool)
 
-    def leads(self) -> bool:
-        """Renew or take the lease, and say whether it is ours."""
-        return self._portal.call(self._lease.hold())
-
-    def wait(self, seconds: float, clock: clock.Clock) -> None:
-        """Wait for a change of the Canary; time in the cluster is the machine's."""
-        del clock
-        self._changes.wait(seconds)
-
-    def close(self) -> None:
-        """Give the lease back, so that another controller goes on at once."""
-        self._changes.close()
-        self._portal.call(self._lease.release())
-        self._portal.call(self._workload.close())
-        self._portal.close()
-
-    async def _observe(self, *, in_template: bool) -> base.RouteState:
+    async def _read(self) -> tuple[Object, str, base.Tool]:
+        """Return the Canary, what its target's pod template says, and how far Flagger is."""
         canary = await self._workload.read()
         target, primary = await self._workload.templates(canary)
-        named = (pods.decode(target) if target else None) if in_template else table_of(canary)
-        return base.RouteState(named, tool_of(canary, target, primary))
+        return canary, target, tool_of(canary, target, primary)
 
-    async def _abort(self, reason: str) -> None:
-        table = table_of(await self._workload.read())
-        if table is not None and table.candidate is not None:
-            _log.warning("flagger_aborted", candidate=table.candidate, reason=reason)
-            await self._workload.write(base.without_candidate(table), reason)
+    async def _give_up(self, owner: Object, candidate: str, reason: str) -> None:
+        """Say so in the log alone: our hooks tell Flagger to move the traffic back."""
+        del owner
+        _log.warning("flagger_aborted", candidate=candidate, reason=reason)
 
 
 def holders(canary: Object) -> tuple[Place, ...]:

@@ -30,11 +30,11 @@ from typing import NamedTuple
 
 import structlog
 
-from coppice import clock, errors, routing, settings
+from coppice import errors, routing, settings
 from deploy.backends import base
 from deploy.backends.kube import connect as kube
 from deploy.backends.kube import pair, pods, workload
-from deploy.backends.kube.changes import Changes
+from deploy.backends.kube.backend import ClusterBackend
 from deploy.backends.kube.client import Object, Resource
 from deploy.backends.kube.workload import DEPLOYMENTS, Place
 
@@ -79,7 +79,7 @@ def connect(tree: settings.Settings) -> GatewayBackend:
     return GatewayBackend(kube.connect(tree), Names(route, stable, candidate))
 
 
-class GatewayBackend:
+class GatewayBackend(ClusterBackend):
     """Route by an HTTPRoute.
 
     Parameters
@@ -91,11 +91,8 @@ class GatewayBackend:
     """
 
     def __init__(self, parts: kube.Parts, names: Names) -> None:
-        self._client = parts.client
-        self._lease = parts.lease
-        self._portal = parts.portal
+        super().__init__(parts, lambda: parts.client.watch(ROUTES, names.route))
         self._names = names
-        self._changes = Changes(parts.portal, lambda: parts.client.watch(ROUTES, names.route))
 
     def observe(self) -> base.RouteState:
         """Read the table off the HTTPRoute; see `base.Backend.observe`."""
@@ -127,22 +124,6 @@ class GatewayBackend:
     def supports(self) -> frozenset[base.Ability]:
         """Return every ability: the route weighs, and the pods mirror."""
         return frozenset({"weights", "mirror"})
-
-    def leads(self) -> bool:
-        """Renew or take the lease, and say whether it is ours."""
-        return self._portal.call(self._lease.hold())
-
-    def wait(self, seconds: float, clock: clock.Clock) -> None:
-        """Wait for a change of the HTTPRoute; time in the cluster is the machine's."""
-        del clock
-        self._changes.wait(seconds)
-
-    def close(self) -> None:
-        """Give the lease back, so that another controller goes on at once."""
-        self._changes.close()
-        self._portal.call(self._lease.release())
-        self._portal.call(self._client.close())
-        self._portal.close()
 
     async def _bring_about(self, table: routing.RoutingTable) -> bool:
         seen = await self._look()

@@ -68,10 +68,6 @@ class Workload:
         self._holders = holders or (lambda _: (template or owner,))
         self._notes = notes
 
-    async def close(self) -> None:
-        """Let go of the connections."""
-        await self._client.close()
-
     async def read(self) -> Object:
         """Return the owner as it is.
 

@@ -15,6 +15,7 @@ from deploy.backends.base import Tool
 from deploy.backends.kube import pods
 from deploy.backends.kube.access import Access
 from deploy.backends.kube.client import Client, Patience, Resource
+from deploy.backends.kube.connect import Parts
 from deploy.backends.kube.lease import Lease
 from deploy.backends.kube.portal import Portal
 from deploy.backends.kube.workload import Place, Workload, tend
@@ -56,7 +57,7 @@ def argo(cluster: Cluster) -> Iterator[ArgoBackend]:
     patience = Patience(total=1.0, first_pause=0.005, longest_pause=0.02)
     client = Client(Access(cluster.url, "default"), patience)
     lease = Lease(client, "coppice", "me", SystemClock())
-    backend = ArgoBackend(Workload(client, Place(ROLLOUTS, "digits")), lease, portal)
+    backend = ArgoBackend(Parts(client, lease, portal), Workload(client, Place(ROLLOUTS, "digits")))
     yield backend
     backend.close()
 
@@ -181,19 +182,6 @@ def test_pods_of_others_are_left_alone(argo: ArgoBackend, cluster: Cluster) -> N
     argo.apply(ALONE)
 
     assert cluster.store.get(cluster.key(other)) == before
-
-
-def test_who_asks_first_leads_and_gives_the_lease_back_at_the_end(cluster: Cluster) -> None:
-    portal = Portal()
-    client = Client(Access(cluster.url, "default"))
-    lease = Lease(client, "coppice", "me", SystemClock())
-    backend = ArgoBackend(Workload(client, Place(ROLLOUTS, "digits")), lease, portal)
-
-    assert backend.leads()
-    backend.close()
-
-    key = Key("coordination.k8s.io/v1", "leases", "default", "coppice")
-    assert cluster.store.get(key)["spec"]["holderIdentity"] == ""
 
 
 def test_promote_pause_and_resume_are_what_the_tool_understands(
