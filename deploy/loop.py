@@ -120,11 +120,12 @@ class Controller:
             self._report_edit(seen)
         if leads and step is None:
             self._tend()
-        if step is not None and not self._carry_out(step):
-            step = None
+        routed = seen.table
+        if step is not None:
+            step = step if self._carry_out(step) else None
+            routed = self._backend.observe().table
         if step is not None:
             state = step.rollout
-        routed = self._backend.observe().table
         self._recorder.saw(state, routed, waiting=self._history.waiting is not None)
         self._seen = began, gate.View.of(self._history, routed, auto=self._policy.auto)
         return step
