@@ -19,6 +19,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Literal, TypeAlias
 
 import msgspec
 import numpy as np
@@ -38,6 +39,11 @@ REFERENCE = "reference.safetensors"
 CARD = "card.json"
 REQUIRED = (MODEL, CARD)
 ID_LENGTH = 12
+
+Engine: TypeAlias = Literal["onnxruntime", "openvino"]
+"""What runs a graph; `openvino` needs the extra of that name."""
+Precision: TypeAlias = Literal["fp32", "bf16", "int8"]
+"""What a graph computes in: `int8` lies in the graph itself, `bf16` is asked of the engine."""
 
 
 class TensorSpec(msgspec.Struct, frozen=True):
@@ -71,7 +77,8 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True):
     Raises
     ------
     ValueError
-        There are no inputs, two share a name, or the classes do not fit the task.
+        There are no inputs, two share a name, the classes do not fit the task, or the engine cannot
+        compute in that precision.
     """
 
     schema: int = SCHEMA
@@ -84,7 +91,9 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True):
     """Names of the monitoring features, in the order of their columns; at most 32."""
     scale: float = 1.0
     """For regression: the error that counts as wholly wrong, in units of the target."""
-    precision: str = "fp32"
+    engine: Engine = "onnxruntime"
+    """What the graph was judged on, and is therefore served by."""
+    precision: Precision = "fp32"
     parent: str | None = None
     """Tag of the dense parent; `None` for a dense parent itself."""
     accepted: float
@@ -102,6 +111,9 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True):
         least, most = {"regression": (0, 0), "binary": (2, 2)}.get(self.task, (2, None))
         if len(self.classes) < least or (most is not None and len(self.classes) > most):
             message = f"the task {self.task} does not go with the classes {list(self.classes)}"
+            raise ValueError(message)
+        if (self.engine, self.precision) == ("onnxruntime", "bf16"):
+            message = "onnxruntime computes in fp32 or int8 here, bf16 needs openvino"
             raise ValueError(message)
 
 

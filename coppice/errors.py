@@ -11,7 +11,8 @@ is wrapped where the library is at home and chained as the cause; bugs are never
     ├── ProjectError                exit 2            the user's own module or data
     ├── InputError                  exit 2            a file of rows that cannot be scored
     ├── ArtifactError               exit 3   HTTP 503
-    │   └── ArtifactCorrupt                           a digest does not match
+    │   ├── ArtifactCorrupt                           a digest does not match
+    │   └── EngineMissing           exit 8            what runs the graph is not installed
     ├── UnknownVersion              exit 3   HTTP 404
     ├── EventLogError               exit 5   HTTP 503
     │   ├── LogFull                          HTTP 507
@@ -84,6 +85,12 @@ class ArtifactError(CoppiceError):
 
 class ArtifactCorrupt(ArtifactError):
     """The artifact's files do not match its manifest. Restore it, or pack it again."""
+
+
+class EngineMissing(ArtifactError):
+    """The library that runs this graph is not installed."""
+
+    exit_code = 8
 
 
 class UnknownVersion(CoppiceError):

@@ -1,14 +1,15 @@
 """The runtime: a verified artifact in memory, and the answers and features that it gives.
 
 Serving, replay and evaluation all answer through this one file, so that a version is judged by the
-very code that serves it. It is the only file that imports onnxruntime; torch is never needed.
+very code that serves it. It is the only file that answers through onnxruntime; torch is never
+needed, and `coppice.openvino` is loaded only for an artifact that names that engine.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, NamedTuple, TypeAlias
+from typing import Any, NamedTuple, Protocol, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -61,8 +62,72 @@ class Answers(NamedTuple):
     features: Floats
 
 
+class Graph(Protocol):
+    """A graph in memory, whatever runs it."""
+
+    @property
+    def inputs(self) -> tuple[str, ...]:
+        """Names of what it takes."""
+        ...
+
+    @property
+    def outputs(self) -> tuple[str, ...]:
+        """Names of what it gives."""
+        ...
+
+    def run(self, inputs: Mapping[str, Array]) -> dict[str, Array]:
+        """Answer a batch; safe from several threads at once."""
+        ...
+
+
+class Packed(NamedTuple):
+    """A graph on disk, and what it is to be run with.
+
+    Attributes
+    ----------
+    path
+        `model.onnx`; for OpenVINO also an `.xml` of its own format.
+    """
+
+    path: Path
+    engine: artifact.Engine = "onnxruntime"
+    precision: artifact.Precision = "fp32"
+
+
+def load(packed: Packed, *, threads: int = 1) -> Graph:
+    """Load a graph with the engine that it is meant for.
+
+    Raises
+    ------
+    EngineMissing
+        That engine is not installed.
+    ArtifactError
+        The file cannot be loaded.
+    """
+    match packed.engine:
+        case "onnxruntime":
+            return Session(packed.path, threads=threads)
+        case "openvino":
+            # Loaded here and not above: most artifacts never need it.
+            from coppice import openvino
+
+            return openvino.Session(packed.path, precision=packed.precision, threads=threads)
+
+
+def packed(folder: Path) -> Packed:
+    """Return an artifact's graph, and what its manifest says to run it with.
+
+    Raises
+    ------
+    ArtifactError
+        The folder has no manifest that can be read.
+    """
+    manifest = artifact.read_manifest(folder)
+    return Packed(folder / artifact.MODEL, manifest.engine, manifest.precision)
+
+
 class Session:
-    """One ONNX graph, loaded for the CPU.
+    """One ONNX graph, loaded into ONNX Runtime for the CPU.
 
     Threads never spin while they wait: a spinning pool takes the cores from the server beside it.
 
@@ -135,6 +200,8 @@ class Runtime:
     ------
     ArtifactCorrupt
         A file does not match the manifest, or the manifest does not match the tag.
+    EngineMissing
+        The engine that the manifest names is not installed.
     ArtifactError
         The graph cannot be loaded, or does not fit the manifest.
 
@@ -151,7 +218,7 @@ class Runtime:
     def __init__(self, folder: Path, *, threads: int = 1, expected_tag: str | None = None) -> None:
         self.manifest = artifact.verify(folder, expected_tag)
         self.tag = artifact.tag(folder)
-        self._session = Session(folder / artifact.MODEL, threads=threads)
+        self._session = load(packed(folder), threads=threads)
         tensors = artifact.load_tensors(folder, artifact.MONITORING)
         self._basis = read_basis(tensors) if EMBEDDING in self._session.outputs else None
         self.temperature = float(tensors.get("calibration.temperature", np.ones(1)).flat[0])

@@ -11,7 +11,6 @@ from collections.abc import Mapping
 import numpy as np
 import numpy.typing as npt
 from scipy import optimize
-from torch import nn
 
 from coppice import artifact, features, labels, project, runtime
 from retrain import train
@@ -41,7 +40,7 @@ def input_specs(split: project.Split) -> tuple[artifact.TensorSpec, ...]:
 
 
 def monitoring(
-    model: nn.Module, session: runtime.Session, data: project.Data, *, task: labels.Task
+    session: runtime.Graph, data: project.Data, *, task: labels.Task
 ) -> dict[str, project.Array]:
     """Return `pca.mean`, `pca.components` and `calibration.temperature`, where they apply.
 
@@ -55,14 +54,15 @@ def monitoring(
             tensors |= {"pca.mean": basis.mean, "pca.components": basis.components}
     if task != "regression":
         rows = data.validation
-        logits = train.logits(model, rows.inputs, task=task)
-        temperature = calibrate(logits, rows.targets)
+        # Logits but for a constant in each row, which a softmax takes out again.
+        scores = np.maximum(_run(session, rows, runtime.SCORES), np.finfo(np.float32).tiny)
+        temperature = calibrate(np.log(scores), rows.targets)
         tensors["calibration.temperature"] = np.array([temperature], dtype=np.float32)
     return tensors
 
 
 def clean_rows(
-    session: runtime.Session, tensors: Mapping[str, project.Array], data: project.Data
+    session: runtime.Graph, tensors: Mapping[str, project.Array], data: project.Data
 ) -> dict[str, project.Array]:
     """Return `features`, `scores` and `targets` of validation and holdout rows, and their slices.
 
@@ -127,7 +127,7 @@ def _spread(split: project.Split, most: int) -> project.Split:
     return split.take(np.unique(np.linspace(0, split.rows - 1, most).astype(np.int64)))
 
 
-def _run(session: runtime.Session, split: project.Split, output: str) -> Floats:
+def _run(session: runtime.Graph, split: project.Split, output: str) -> Floats:
     step = train.PREDICT_ROWS
     parts = [
         session.run({name: a[at : at + step] for name, a in split.inputs.items()})[output]

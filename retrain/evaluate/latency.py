@@ -64,29 +64,29 @@ def race(
         Level of the gain's interval.
     """
     runners = (parent.run, candidate.run)
-    repeats = [_repeats(run, inputs, timer) for run in runners]
+    counts = [repeats(run, inputs, timer) for run in runners]
     rounds = [
-        [_turn(run, inputs, count, timer) for run, count in zip(runners, repeats, strict=True)]
+        [turn(run, inputs, count, timer) for run, count in zip(runners, counts, strict=True)]
         for _ in range(ROUNDS)
     ]
     before, after = zip(*rounds, strict=True)
     return summarise(before, after, confidence=confidence)
 
 
-def _repeats(run: Runner, inputs: Mapping[str, project.Array], timer: clock.Clock) -> int:
+def repeats(run: Runner, inputs: Mapping[str, project.Array], timer: clock.Clock) -> int:
+    """Warm up, and return how many runs a turn needs to take `ROUND_SECONDS`."""
     run(inputs)
-    once = _turn(run, inputs, 3, timer)
+    once = turn(run, inputs, 3, timer)
     return min(max(1, math.ceil(ROUND_SECONDS / once)), MAX_REPEATS)
 
 
-def _turn(
-    run: Runner, inputs: Mapping[str, project.Array], repeats: int, timer: clock.Clock
-) -> float:
+def turn(run: Runner, inputs: Mapping[str, project.Array], count: int, timer: clock.Clock) -> float:
+    """Return the mean seconds of so many runs, one right after the other."""
     start = timer.monotonic()
-    for _ in range(repeats):
+    for _ in range(count):
         run(inputs)
     # A coarse clock may not have moved at all.
-    return max(timer.monotonic() - start, 1e-9) / repeats
+    return max(timer.monotonic() - start, 1e-9) / count
 
 
 def summarise(

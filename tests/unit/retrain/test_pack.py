@@ -1,12 +1,10 @@
 from __future__ import annotations
 
 import json
-import logging
 from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
-import onnx
 import pytest
 import safetensors.numpy
 import torch
@@ -162,11 +160,6 @@ def test_the_graph_names_no_local_path(packed: Packed) -> None:
     assert b"stack_trace" not in graph
 
 
-def test_the_graph_has_the_fixed_opset(packed: Packed) -> None:
-    graph = onnx.load(packed.folder / artifact.MODEL)
-    assert [(entry.domain, entry.version) for entry in graph.opset_import] == [("", pack.OPSET)]
-
-
 def test_packing_the_same_again_gives_the_same_tag(packed: Packed, tmp_path: Path) -> None:
     assert pack.pack(packed.model, packed.parts, tmp_path) == packed.tag
 
@@ -177,43 +170,11 @@ def test_a_graph_that_is_there_already_is_used(packed: Packed, tmp_path: Path) -
     assert pack.pack(packed.model, packed.parts, tmp_path) == packed.tag
 
 
-def test_a_graph_of_another_model_is_refused(packed: Packed) -> None:
-    session = runtime.Session(packed.folder / artifact.MODEL)
-    other = network.build(networks.Residual, seed=9)
-    with pytest.raises(errors.ArtifactError, match="at 1 rows the graph differs from torch"):
-        pack.check_parity(other, session, packed.data.validation, task="multiclass")
-
-
 def test_a_graph_of_another_model_is_not_packed(packed: Packed, tmp_path: Path) -> None:
     (tmp_path / artifact.MODEL).write_bytes((packed.folder / artifact.MODEL).read_bytes())
     other = network.build(networks.Residual, seed=9)
     with pytest.raises(errors.ArtifactError, match="the graph differs from torch"):
         pack.pack(other, packed.parts, tmp_path)
-
-
-def test_a_split_shorter_than_a_batch_is_repeated_for_parity(packed: Packed) -> None:
-    session = runtime.Session(packed.folder / artifact.MODEL)
-    few = packed.data.validation.take(np.arange(3))
-    gap = pack.check_parity(packed.model, session, few, task="multiclass")
-    assert gap <= pack.PARITY
-
-
-@pytest.mark.parametrize(
-    ("factory", "rows"),
-    [
-        (networks.Transformer, networks.sequences),
-        (networks.TwoInputs, networks.pairs),
-        (networks.depthwise, networks.rows),
-    ],
-)
-def test_networks_of_other_kinds_are_exported(
-    factory: Callable[[], nn.Module], rows: Callable[[], project.Split], tmp_path: Path
-) -> None:
-    model = network.build(factory, seed=0)
-    pack.export(model, rows(), tmp_path / "model.onnx", task="multiclass")
-    session = runtime.Session(tmp_path / "model.onnx")
-    assert session.inputs == tuple(rows().inputs)
-    assert session.outputs == ("scores", "embedding")
 
 
 def test_a_regression_answers_one_value_per_row_and_has_no_calibrator(tmp_path: Path) -> None:
@@ -243,104 +204,6 @@ def test_a_dense_parent_has_no_surgery(tmp_path: Path) -> None:
     data = data_of(networks.vectors, ("no", "yes"))
     pack.pack(network.build(networks.mlp, seed=0), parts_of(data, "binary"), tmp_path)
     assert not (tmp_path / artifact.SURGERY).exists()
-
-
-def test_an_embedding_that_is_an_input_is_exported(tmp_path: Path) -> None:
-    model = nn.Sequential(nn.Linear(6, 2))
-    pack.export(model, networks.vectors(), tmp_path / "model.onnx", task="binary")
-    split = networks.vectors()
-    outputs = runtime.Session(tmp_path / "model.onnx").run(split.inputs)
-    assert np.array_equal(outputs["embedding"], split.inputs["values"])
-
-
-def wide() -> nn.Module:
-    return nn.Sequential(
-        nn.Flatten(),
-        nn.Linear(64, pack.WIDEST_EMBEDDING + 1),
-        nn.Linear(pack.WIDEST_EMBEDDING + 1, 3),
-    )
-
-
-def test_an_embedding_that_is_too_wide_is_left_out(tmp_path: Path) -> None:
-    pack.export(wide(), networks.rows(), tmp_path / "model.onnx", task="multiclass")
-    assert runtime.Session(tmp_path / "model.onnx").outputs == ("scores",)
-
-
-class Branches(nn.Module):
-    def __init__(self) -> None:
-        super().__init__()
-        self.head = nn.Linear(6, 2)
-
-    def forward(self, values: torch.Tensor) -> torch.Tensor:
-        return self.head(values) * (1.0 if float(values.sum()) > 0 else 2.0)  # type: ignore[no-any-return]
-
-
-def test_a_forward_that_looks_at_values_is_refused_with_the_reason(tmp_path: Path) -> None:
-    with pytest.raises(errors.ArtifactError, match="cannot be exported to ONNX") as caught:
-        pack.export(Branches(), networks.vectors(), tmp_path / "model.onnx", task="binary")
-    assert len(str(caught.value)) < 500
-    assert not (tmp_path / "model.onnx").exists()
-
-
-@pytest.mark.parametrize("name", ["linear", "relu"])
-def test_an_input_may_be_called_like_an_operation(name: str, tmp_path: Path) -> None:
-    split = project.Split(inputs={name: networks.vectors().inputs["values"]}, targets=np.zeros(64))
-    pack.export(networks.mlp(), split, tmp_path / "model.onnx", task="binary")
-    assert runtime.Session(tmp_path / "model.onnx").inputs == (name,)
-
-
-@pytest.mark.parametrize("name", ["scores", "embedding"])
-def test_an_input_called_like_an_output_is_refused(name: str, tmp_path: Path) -> None:
-    split = project.Split(inputs={name: networks.vectors().inputs["values"]}, targets=np.zeros(64))
-    with pytest.raises(errors.ArtifactError, match="which is the name of an output; rename it"):
-        pack.export(networks.mlp(), split, tmp_path / "model.onnx", task="binary")
-
-
-class CountsRows(nn.Module):
-    def __init__(self) -> None:
-        super().__init__()
-        self.head = nn.Linear(6, 2)
-
-    def forward(self, values: torch.Tensor) -> torch.Tensor:
-        return self.head(values) + torch.zeros(len(values), 2)  # type: ignore[no-any-return]
-
-
-def test_a_forward_that_fixes_the_number_of_rows_is_told_what_to_write(tmp_path: Path) -> None:
-    with pytest.raises(errors.ArtifactError, match=r"write x.shape\[0\] instead of len\(x\)"):
-        pack.export(CountsRows(), networks.vectors(), tmp_path / "model.onnx", task="binary")
-    assert not (tmp_path / "model.onnx").exists()
-
-
-class Noisy(nn.Module):
-    """Answers at random, so that no graph can answer the same."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.head = nn.Linear(6, 2)
-
-    def forward(self, values: torch.Tensor) -> torch.Tensor:
-        return self.head(values) + torch.randn_like(values[:, :2])  # type: ignore[no-any-return]
-
-
-def test_a_graph_that_does_not_answer_like_the_model_is_not_left_behind(tmp_path: Path) -> None:
-    with pytest.raises(errors.ArtifactError, match="differs from torch"):
-        pack.export(Noisy(), networks.vectors(), tmp_path / "model.onnx", task="binary")
-    assert not (tmp_path / "model.onnx").exists()
-
-
-def test_exporting_says_nothing_and_puts_the_loggers_back(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    level = logging.getLogger("torch.onnx").level
-    pack.export(networks.mlp(), networks.vectors(), tmp_path / "model.onnx", task="binary")
-    assert capsys.readouterr() == ("", "")
-    assert logging.getLogger("torch.onnx").level == level
-
-
-def test_exporting_leaves_no_hook_on_the_model(tmp_path: Path) -> None:
-    model = networks.mlp()
-    pack.export(model, networks.vectors(), tmp_path / "model.onnx", task="binary")
-    assert not any(module._forward_pre_hooks for module in model.modules())
 
 
 def test_the_weights_on_disk_are_plain_tensors(packed: Packed) -> None:

@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from coppice import testing
-from retrain import network, pack
+from retrain import network, onnx_export
 from retrain.evaluate import cost, evaluation, latency, section
 from tests.support import digits, planted
 
@@ -37,7 +37,7 @@ def subject(tmp_path_factory: pytest.TempPathFactory) -> section.Subject:
     graphs: dict[str, str] = {}
     for name, model in models.items():
         graphs[name] = str(folder / f"{name}.onnx")
-        pack.export(model, DATA.validation, Path(graphs[name]), task="multiclass")
+        onnx_export.export(model, DATA.validation, Path(graphs[name]), task="multiclass")
     return planted.subject(
         DATA,
         models={**models, "null": models["parent"]},

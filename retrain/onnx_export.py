@@ -1,0 +1,185 @@
+"""From a torch model to the ONNX graph that serves.
+
+Called by the candidate's flow, by packing and by export. A graph is accepted only when the serving
+runtime answers with it like torch does, on real rows and in several batch sizes.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import warnings
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import torch
+from torch import nn
+
+from coppice import errors, labels, project, runtime
+from retrain import served, train
+
+OPSET = 20
+PARITY_ROWS = (1, 7, 32)
+"""Batch sizes at which torch and the packed graph are compared."""
+PARITY = 1e-4
+"""Largest difference of a probability, or of a value in units of the largest."""
+
+
+def export(model: nn.Module, split: project.Split, path: Path, *, task: labels.Task) -> None:
+    """Write the graph with outputs `scores` and, where there is a last linear layer, `embedding`.
+
+    Parameters
+    ----------
+    split
+        Real rows, to trace the model with and to compare the answers on.
+
+    Raises
+    ------
+    ArtifactError
+        The model cannot be exported, or the graph does not answer like the model.
+    """
+    _check_names(tuple(split.inputs))
+    whole = served.Served(model, split, task)
+    try:
+        with _quiet():
+            program = torch.onnx.export(
+                whole,
+                whole.trace_inputs(split),
+                input_names=[_PUBLIC + name for name in whole.names],
+                output_names=[_PUBLIC + name for name in whole.outputs],
+                dynamic_shapes=whole.dynamic_shapes(),
+                opset_version=OPSET,
+                dynamo=True,
+                verbose=False,
+            )
+        assert program is not None
+        graph = _stripped(program.model_proto)
+        _publish(graph.graph, {*whole.names, *whole.outputs})
+        onnx.checker.check_model(graph)
+        _check_batch(graph)
+    except (torch.onnx.OnnxExporterError, onnx.checker.ValidationError) as cause:
+        message = (
+            f"the model cannot be exported to ONNX: {_reason(cause)}; its forward must be made "
+            "of torch operations, for any number of rows"
+        )
+        raise errors.ArtifactError(message) from cause
+    path.write_bytes(graph.SerializeToString(deterministic=True))
+    try:
+        check_parity(model, runtime.Session(path), split, task=task)
+    except errors.ArtifactError:
+        # `pack` would take what lies there for a graph that was accepted.
+        path.unlink()
+        raise
+
+
+def _check_names(names: tuple[str, ...]) -> None:
+    for name in names:
+        if name in {runtime.SCORES, runtime.EMBEDDING}:
+            message = f"an input is called {name!r}, which is the name of an output; rename it"
+            raise errors.ArtifactError(message)
+
+
+_PUBLIC = "public."
+"""Marks a name that the outside sees, until nothing inside can clash with it any more."""
+
+
+def _publish(graph: Any, names: set[str]) -> None:
+    """Give inputs and outputs their names; what is called the same inside gets another.
+
+    The exporter calls values after operations: any net with a look-up table has an `embedding`.
+    """
+
+    def renamed(name: str) -> str:
+        return name.removeprefix(_PUBLIC) if name.startswith(_PUBLIC) else f"{name}.inner"
+
+    for part in (*graph.input, *graph.output, *graph.initializer, *graph.value_info):
+        if part.name.startswith(_PUBLIC) or part.name in names:
+            part.name = renamed(part.name)
+    for node in graph.node:
+        for values in (node.input, node.output):
+            for index, name in enumerate(values):
+                if name.startswith(_PUBLIC) or name in names:
+                    values[index] = renamed(name)
+        for attribute in node.attribute:
+            for body in (attribute.g, *attribute.graphs):
+                _publish(body, names)
+
+
+def _check_batch(graph: Any) -> None:
+    for entry in graph.graph.input:
+        rows = entry.type.tensor_type.shape.dim[0]
+        if not rows.dim_param:
+            message = (
+                f"the exported graph takes batches of {rows.dim_value} rows only: the forward "
+                "turns the number of rows into a constant; write x.shape[0] instead of len(x)"
+            )
+            raise errors.ArtifactError(message)
+
+
+def _reason(cause: BaseException) -> str:
+    """Return the innermost reason: the exporter's own message is a page about itself."""
+    while cause.__cause__ is not None:
+        cause = cause.__cause__
+    return f"{type(cause).__name__}: {str(cause).splitlines()[0] if str(cause) else ''}"
+
+
+def _stripped(graph: Any) -> Any:
+    """Take out the stack traces: they tell local paths and change the digest."""
+    bodies = [graph.graph, *graph.functions]
+    for body in bodies:
+        for part in (body, *body.node, *body.value_info):
+            part.ClearField("metadata_props")
+            part.ClearField("doc_string")
+    for part in (*graph.graph.input, *graph.graph.output, *graph.graph.initializer):
+        part.ClearField("metadata_props")
+    return graph
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    """Keep the exporter's talk about itself and other libraries from the terminal."""
+    talkers = [logging.getLogger(name) for name in ("torch.onnx", _REGISTRATION, "onnxscript")]
+    levels = [talker.level for talker in talkers]
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        for talker in talkers:
+            talker.setLevel(logging.ERROR)
+        try:
+            yield
+        finally:
+            for talker, level in zip(talkers, levels, strict=True):
+                talker.setLevel(level)
+
+
+_REGISTRATION = "torch.onnx._internal.exporter._registration"
+
+
+def check_parity(
+    model: nn.Module, session: runtime.Graph, split: project.Split, *, task: labels.Task
+) -> float:
+    """Compare torch with a packed graph on real rows, and return the largest difference.
+
+    Raises
+    ------
+    ArtifactError
+        The answers differ by more than `PARITY`, or name another class beyond a tie.
+    """
+    worst = 0.0
+    for count in PARITY_ROWS:
+        rows = served.rows(split, count)
+        expected = train.predict(model, rows.inputs, task=task)
+        found = np.asarray(session.run(rows.inputs)[runtime.SCORES], dtype=np.float32)
+        if found.shape != expected.shape:
+            message = f"at {count} rows the graph answers {found.shape}, torch {expected.shape}"
+            raise errors.ArtifactError(message)
+        unit = 1.0 if task != "regression" else max(1.0, float(np.abs(expected).max()))
+        gap = float(np.abs(found - expected).max()) / unit
+        # Not `gap > PARITY`: a NaN must not pass. Nearer than this only ties change the class.
+        if not gap <= PARITY:
+            message = f"at {count} rows the graph differs from torch by {gap:.2g}, above {PARITY}"
+            raise errors.ArtifactError(message)
+        worst = max(worst, gap)
+    return worst
