@@ -54,6 +54,10 @@ class CoupledGroup:
         must stay in each.
     width
         Channels of one layer that make up a unit; above 1 where a grouped convolution ties them.
+    runs
+        The units lie in so many equal runs that are widths of their own (the hidden units of each
+        layer and direction of a recurrent layer): each is aligned by itself, where heads are
+        aligned as a whole. A divisor of `blocks`.
     """
 
     name: str
@@ -61,6 +65,7 @@ class CoupledGroup:
     axes: tuple[Axis, ...]
     blocks: int = 1
     width: int = 1
+    runs: int = 1
 
 
 def per_unit(group: CoupledGroup, values: Mapping[str, torch.Tensor]) -> torch.Tensor:
@@ -95,20 +100,22 @@ def per_unit(group: CoupledGroup, values: Mapping[str, torch.Tensor]) -> torch.T
 
 
 def kept_count(
-    units: int, amount: float, *, align: int = 1, blocks: int = 1, width: int = 1
+    units: int, amount: float, *, align: int = 1, blocks: int = 1, width: int = 1, runs: int = 1
 ) -> int:
     """Say how many units stay: the multiple of a step nearest to `units * (1 - amount)`.
 
-    The step is the fewest units that make up a multiple of `align` channels, and as many in each
-    block. Ties go up (less is removed), at least one step stays, and a group that is smaller than
-    one step stays whole.
+    The step is the fewest units that make up a multiple of `align` channels, in each run, and as
+    many in each block. Ties go up (less is removed), at least one step stays, and a group that is
+    smaller than one step stays whole.
 
     >>> [kept_count(n, 0.5, align=8) for n in (96, 24, 8, 6)]
     [48, 16, 8, 6]
     >>> kept_count(96, 2 / 3)
     32
+    >>> kept_count(4 * 24, 0.5, align=8, blocks=4, runs=4) // 4
+    16
     """
-    step = math.lcm(align // math.gcd(align, width), blocks)
+    step = runs * math.lcm(align // math.gcd(align, width), blocks // runs)
     if units < step:
         return units
     # A share such as 2/3 must not lose a channel to the last bit of a float.

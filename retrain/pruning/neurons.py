@@ -8,10 +8,11 @@ defaults, leave layers dense where rounding reaches zero, and lose channels to f
 
 from __future__ import annotations
 
+import collections
 import copy
 import math
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
 import torch
@@ -22,7 +23,7 @@ from torch.nn.utils import parametrize
 
 from coppice import errors
 from retrain import network
-from retrain.pruning import groups, layers, surgery
+from retrain.pruning import groups, layers, recurrent, standins, surgery
 
 CLOSURE_LIMIT = 4096
 """Widest layer whose channels are followed one by one through a split."""
@@ -37,6 +38,8 @@ TRACE_ERRORS = (
     ValueError,
 )
 """What the graph builder raises on a network that it cannot follow."""
+STAND_INS: standins.Kinds = recurrent.STAND_INS
+"""What is traced instead of layers that the graph builder cannot follow."""
 
 
 class Coupling(NamedTuple):
@@ -64,20 +67,22 @@ def trace(model: nn.Module, tensors: network.Tensors) -> Coupling:
         The network holds something that cannot be cut; the message says what to do.
     """
     refuse(model)
-    probe = _Probe(copy.deepcopy(model), tensors)
-    found, whole = [], []
+    probe = _Probe(model, tensors)
+    pieces: list[recurrent.Piece] = []
+    stuck: list[recurrent.Stuck] = []
     for root, items in probe.found():
         try:
-            found.append(probe.group(root, items))
+            pieces.append(probe.piece(root, items))
         except _Stays as reason:
-            whole.append(surgery.Whole(root, str(reason)))
-    if not found and not whole:
+            tied = frozenset(owner for owner, part, _ in probe.runs(items) if part.counted)
+            stuck.append(recurrent.Stuck(surgery.Whole(root, str(reason)), tied))
+    if not pieces and not stuck:
         message = (
             "no layer was found on the way from the inputs to the answer; the forward must be made "
             "of torch operations that autograd can follow, without numpy or detach()"
         )
         raise errors.PruningError(message)
-    return Coupling(tuple(found), tuple(whole))
+    return Coupling(*recurrent.join([*pieces, *probe.unread(pieces)], stuck))
 
 
 def refuse(model: nn.Module) -> None:
@@ -86,13 +91,9 @@ def refuse(model: nn.Module) -> None:
     Raises
     ------
     PruningError
-        It has recurrent layers, weight parametrizations, or layers without their weights yet.
+        It has weight parametrizations, or layers without their weights yet.
     """
     for name, module in model.named_modules():
-        if isinstance(module, nn.RNNBase | nn.RNNCellBase):
-            _refuse(
-                name, module, "recurrent layers cannot be pruned yet; serve this model unpruned"
-            )
         if parametrize.is_parametrized(module):
             _refuse(
                 name,
@@ -120,15 +121,22 @@ def _refuse(name: str, module: object, reason: str) -> None:
 
 
 class _Probe:
-    """A traced copy of a model, with the names of all that is in it."""
+    """A traced copy of a model, with stand-ins, and the names of all that is in it."""
 
     def __init__(self, model: nn.Module, tensors: network.Tensors) -> None:
-        self.model = model.eval()
-        for parameter in model.parameters():
+        self.real = model
+        self.model = copy.deepcopy(model).eval()
+        self.parts: dict[int, tuple[str, standins.Part]] = {
+            id(part.layer): (name, part)
+            for name, placed in standins.install(self.model, STAND_INS).items()
+            for part in placed.parts()
+        }
+        for parameter in self.model.parameters():
             # The graph follows autograd: what does not need a gradient it would not see at all.
             parameter.requires_grad_(parameter.is_floating_point())
-        self.names: dict[int, str] = {id(module): name for name, module in model.named_modules()}
-        self.names |= {id(parameter): name for name, parameter in model.named_parameters()}
+        self.names = {id(module): name for name, module in self.model.named_modules()}
+        self.names |= {id(parameter): name for name, parameter in self.model.named_parameters()}
+        self.names |= {inner: name for inner, (name, _) in self.parts.items()}
         self.tied = set(_tied(model))
         self.inputs = {name: _traceable(tensor) for name, tensor in tensors.items()}
         self.graph = self._build()
@@ -163,8 +171,8 @@ class _Probe:
         ):
             yield self.names[id(items[0].dep.target.module)], items
 
-    def group(self, root: str, items: Any) -> groups.CoupledGroup:
-        """Translate a group of the graph into units and axes.
+    def piece(self, root: str, items: Any) -> recurrent.Piece:
+        """Translate a group of the graph into units and axes, and the runs that they make up.
 
         Raises
         ------
@@ -187,17 +195,54 @@ class _Probe:
         if blocks > 1 and owners != tuple(range(count)):
             reason = "its heads or norm groups are coupled across each other"
             raise _Stays(reason)
-        return groups.CoupledGroup(root, count, axes, blocks, width)
+        runs = tuple(
+            recurrent.Run(name, part.counted, self._run(item, part, owners))
+            for name, part, item in self.runs(items)
+            if part.counted
+        )
+        return recurrent.Piece(groups.CoupledGroup(root, count, axes, blocks, width), runs)
+
+    def runs(self, items: Any) -> Iterator[tuple[str, standins.Part, Any]]:
+        """Yield the parts of stand-ins whose outputs a group holds, with their layers' names."""
+        for item in items:
+            found = self.parts.get(id(item.dep.target.module))
+            if found is not None and _side(item) == "out":
+                yield *found, item
+
+    def unread(self, pieces: Sequence[recurrent.Piece]) -> Iterator[recurrent.Piece]:
+        """Yield the runs of layers found that nothing reads, such as a direction left aside.
+
+        They have no influence, but have to shrink with the runs that have some.
+        """
+        seen = collections.Counter(run.layer for piece in pieces for run in piece.runs)
+        traced = {id(module) for module in self.graph.module2node}
+        for inner, (name, part) in self.parts.items():
+            if seen[name] and part.counted and inner not in traced:
+                owners = tuple(range(part.layer.out_features))
+                assert isinstance(part.out, layers.Loss)
+                axes = tuple(self._cut(part.out, f"{name}.", owners))
+                group = groups.CoupledGroup(name, len(owners), axes)
+                yield recurrent.Piece(group, (recurrent.Run(name, part.counted, owners),))
+
+    def _run(self, item: Any, part: standins.Part, owners: tuple[int, ...]) -> tuple[int, ...]:
+        assert isinstance(part.out, layers.Loss)
+        return self._owners(item, part.out, owners, f"{self.names[id(part.layer)]}.")
 
     def _loss(self, item: Any, *, attended: bool) -> tuple[Any, layers.Loss] | None:
         node, module = item.dep.target, item.dep.target.module
-        side: layers.Side = "in" if item.dep.handler.__name__ == "prune_in_channels" else "out"
+        side = _side(item)
         if any(module is tensor for tensor in self.inputs.values()):
             raise _Stays("it is added to, or joined with, an input of the model")
         if not node.outputs and side == "out":
             raise _Stays("it gives the model's answer")
         if isinstance(module, nn.Parameter):
             return item, self._bare(module, node.pruning_dim)
+        if id(module) in self.parts:
+            _, part = self.parts[id(module)]
+            found = part.out if side == "out" else part.into
+            if isinstance(found, str):
+                raise _Stays(found)
+            return item, found
         if id(module) in self.names:
             loss = layers.loss(module, side)
             if loss is None:
@@ -214,7 +259,7 @@ class _Probe:
         path = self.names[id(parameter)]
         owner = path.rpartition(".")[0]
         # RMSNorm checks its own shape; to the graph it is a product with a parameter.
-        counted = isinstance(self.model.get_submodule(owner), nn.RMSNorm)
+        counted = isinstance(self.real.get_submodule(owner), nn.RMSNorm)
         attributes = (f"{owner}.normalized_shape",) if counted else ()
         return layers.Loss((layers.Slot(path, dim % parameter.ndim),), attributes)
 
@@ -249,10 +294,14 @@ class _Probe:
     def _axes(self, item: Any, loss: layers.Loss, owners: tuple[int, ...]) -> Iterator[groups.Axis]:
         module = item.dep.target.module
         prefix = "" if isinstance(module, nn.Parameter) else self.names[id(module)] + "."
-        channels = self._owners(item, loss, owners, prefix)
+        yield from self._cut(loss, prefix, self._owners(item, loss, owners, prefix))
+
+    def _cut(
+        self, loss: layers.Loss, prefix: str, channels: tuple[int, ...]
+    ) -> Iterator[groups.Axis]:
         for slot in loss.slots:
             path = prefix + slot.tensor
-            if _tensor(self.model, path) is None:
+            if _tensor(self.real, path) is None:
                 continue
             if path in self.tied:
                 reason = f"{path!r} is shared with another layer"
@@ -275,13 +324,17 @@ class _Probe:
 
     def _width(self, loss: layers.Loss, prefix: str) -> int:
         for slot in loss.slots:
-            tensor = _tensor(self.model, prefix + slot.tensor)
+            tensor = _tensor(self.real, prefix + slot.tensor)
             if tensor is not None:
                 return tensor.shape[slot.dim] // slot.copies * slot.blocks
         for name in loss.attributes:
-            count = getattr(self.model.get_submodule(prefix[:-1]), name)
+            count = getattr(self.real.get_submodule(prefix[:-1]), name)
             return int(count[-1] if isinstance(count, tuple) else count)
         return 0
+
+
+def _side(item: Any) -> layers.Side:
+    return "in" if item.dep.handler.__name__ == "prune_in_channels" else "out"
 
 
 _SPLITS = ("_SplitOp", "_UnbindOp", "_SliceOp")

@@ -1,7 +1,5 @@
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import numpy as np
 import pytest
 import torch
@@ -189,18 +187,6 @@ def test_frozen_parameters_are_found_like_any_other() -> None:
 def test_tracing_works_where_gradients_are_off() -> None:
     with torch.no_grad():
         assert trace(networks.mlp(), networks.vectors()).groups
-
-
-class Recurrent(nn.Module):
-    def __init__(self, cell: Callable[[int, int], nn.Module]) -> None:
-        super().__init__()
-        self.cell = cell(4, 8)
-
-
-@pytest.mark.parametrize("cell", [nn.LSTM, nn.GRU, nn.RNN, nn.LSTMCell])
-def test_recurrent_layers_are_refused_by_name(cell: Callable[[int, int], nn.Module]) -> None:
-    with pytest.raises(errors.PruningError, match=r"'cell' .* recurrent layers cannot be pruned"):
-        neurons.refuse(Recurrent(cell))
 
 
 def test_a_weight_norm_is_refused_with_what_to_do() -> None:
