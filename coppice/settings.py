@@ -34,6 +34,7 @@ from coppice.sections import (
     RetrainSettings,
     RolloutSettings,
     Section,
+    StepSettings,
     TrainSettings,
 )
 from coppice.sections_cluster import ClusterSettings
@@ -61,6 +62,7 @@ __all__ = [
     "Section",
     "ServeSettings",
     "Settings",
+    "StepSettings",
     "StoreSettings",
     "TrainSettings",
     "environment_typos",

@@ -35,7 +35,7 @@ from retrain import (
     phases,
     proving,
     quality,
-    train,
+    recovery,
 )
 from retrain.evaluate import evaluation, inspection, section
 from retrain.pruning import recipe, schedule, surgery
@@ -181,16 +181,30 @@ def _train(bench: _Bench, used: material.Material) -> _Models:
     with bench.phases.phase("parent") as progress:
         parent = _parent(bench, used, progress)
     tag = parent.tag or _register_parent(bench, used, parent)
+    course = _course(bench, used, parent)
     candidate = parents.copy_of(bench.own, parent)
-    with bench.phases.phase("prune"):
-        seed, how = bench.own.settings.project.seed, bench.request.recipe
-        cut = schedule.prune(candidate, used.training, how, task=bench.task, seed=seed)
+    with bench.phases.phase("prune") as progress:
+        cut = course.prune(candidate, progress)
     with bench.phases.phase("recover") as progress:
-        _recover(bench, used, parent, candidate, progress)
+        course.recover(candidate, progress)
     null = parents.copy_of(bench.own, parent)
     with bench.phases.phase("null control") as progress:
-        _recover(bench, used, parent, null, progress)
+        course.control(null, progress)
     return _Models(parent=parent, parent_tag=tag, null=null, candidate=candidate, cut=cut)
+
+
+def _course(bench: _Bench, used: material.Material, parent: parents.Parent) -> recovery.Course:
+    tree = bench.own.settings
+    return recovery.Course(
+        recipe=bench.request.recipe,
+        task=bench.task,
+        seed=tree.project.seed,
+        section=tree.train,
+        teacher=parent.model,
+        training=used.training,
+        recovery=used.recovery,
+        passes=used.passes,
+    )
 
 
 def _parent(
@@ -206,37 +220,6 @@ def _parent(
         return parent
     passes = used.passes(own.settings.train.epochs)
     return parents.retrain(own, parent, used.training, passes, progress=progress)
-
-
-def _recover(
-    bench: _Bench,
-    used: material.Material,
-    parent: parents.Parent,
-    model: nn.Module,
-    progress: Callable[[float], None],
-) -> None:
-    """Fine-tune with distillation: the candidate and the null control by the very same plan."""
-    how, tree = bench.request.recipe, bench.own.settings
-    if how.finetune_epochs == 0:
-        return
-    passes = used.passes(how.finetune_epochs)
-    plan = train.FitPlan(
-        task=bench.task,
-        epochs=passes,
-        batch_size=tree.train.batch_size,
-        learning_rate=how.learning_rate,
-        weight_decay=tree.train.weight_decay,
-        distill_weight=how.distill_weight,
-        temperature=how.temperature,
-        seed=tree.project.seed,
-    )
-    train.fit(
-        model,
-        used.recovery,
-        plan,
-        teacher=parent.model,
-        progress=lambda epoch, _: progress(epoch / passes),
-    )
 
 
 def _register_parent(bench: _Bench, used: material.Material, parent: parents.Parent) -> str:

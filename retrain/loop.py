@@ -254,10 +254,10 @@ class Retrainer:
         try:
             return self._carry_out(joined.own, request)
         except errors.PruningError:
-            if not decision.keep_parent or request.recipe.amount == 0.0:
+            if not decision.keep_parent or request.recipe.removes_nothing:
                 raise
         # So little cannot be cut from this network at all: leave it whole, only fine-tuned.
-        whole = dataclasses.replace(request.recipe, amount=0.0)
+        whole = request.recipe.without_cut()
         return self._carry_out(joined.own, dataclasses.replace(request, recipe=whole))
 
     def _carry_out(

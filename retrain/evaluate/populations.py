@@ -21,9 +21,8 @@ import numpy as np
 import numpy.typing as npt
 
 from coppice.labels import Floats
-from retrain import train
+from retrain import recovery, train
 from retrain.evaluate import disagreement, evaluation, section
-from retrain.pruning import schedule
 
 
 class Populations(NamedTuple):
@@ -44,23 +43,22 @@ def grow(subject: section.Subject, inputs: Any, *, count: int) -> Populations:
 
 
 def _raise(subject: section.Subject, seed: int, *, pruned: bool) -> Any:
-    parent, task = subject.models["parent"], subject.rules.task
+    parent = subject.models["parent"]
+    course = recovery.Course(
+        recipe=subject.recipe,
+        task=subject.rules.task,
+        seed=seed,
+        section=subject.own.settings.train,
+        teacher=parent,
+        training=subject.training,
+        recovery=subject.training,
+    )
     model = copy.deepcopy(parent)
     if pruned:
-        schedule.prune(model, subject.training, subject.recipe, task=task, seed=seed)
-    if subject.recipe.finetune_epochs:
-        tree = subject.own.settings.train
-        plan = train.FitPlan(
-            task=task,
-            epochs=subject.recipe.finetune_epochs,
-            batch_size=tree.batch_size,
-            learning_rate=subject.recipe.learning_rate,
-            weight_decay=tree.weight_decay,
-            distill_weight=subject.recipe.distill_weight,
-            temperature=subject.recipe.temperature,
-            seed=seed,
-        )
-        train.fit(model, subject.training, plan, teacher=parent)
+        course.prune(model)
+        course.recover(model)
+    else:
+        course.control(model)
     return model.eval()
 
 

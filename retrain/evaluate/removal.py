@@ -18,7 +18,8 @@ from torch import nn
 
 from coppice import errors
 from retrain import network
-from retrain.pruning import criteria, groups, neurons, surgery
+from retrain.pruning import groups, neurons, surgery
+from retrain.pruning.criteria import magnitude
 
 How: TypeAlias = Literal["zeros", "input"]
 PARTS_OF_A_GROUP = 4
@@ -199,10 +200,7 @@ def quarters(model: nn.Module, tensors: network.Tensors) -> list[Quarter]:
         coupled = neurons.trace(model, tensors).groups
     except errors.PruningError:
         return []
-    evidence = criteria.Evidence(
-        parameters=dict(model.named_parameters()), gradients=lambda: iter(())
-    )
-    scores = criteria.magnitude(coupled, evidence)
+    scores = magnitude.norms(coupled, dict(model.named_parameters()))
     return [
         quarter
         for group, score in zip(coupled, scores, strict=True)

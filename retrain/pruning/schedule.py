@@ -1,14 +1,14 @@
-"""Prune once: score on data, choose in each group, try the cut on a copy, cut, re-estimate norms.
+"""Prune by a recipe: train sparse where the criterion asks for it, then cut, level after level.
 
-Called by the candidate's flow. Takes a trained model, the training split and a recipe; cuts the
-model in place and gives the record of the cut. Fine-tuning is the caller's next step.
+Called by the recovery's course. Takes a trained model, the training split and a recipe; cuts the
+model in place and gives the one record of all cuts. After every cut the BatchNorm statistics are
+re-estimated, and between two cuts the caller's training runs.
 """
 
 from __future__ import annotations
 
-import math
-from collections.abc import Iterator, Mapping
-from typing import NamedTuple
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple, Protocol, TypeAlias
 
 import numpy as np
 import torch
@@ -18,14 +18,32 @@ from torch.utils import flop_counter
 
 from coppice import errors, labels, project
 from retrain import network, train
-from retrain.pruning import criteria, groups, neurons, recipe, surgery, trial
+from retrain.pruning import criteria, jobs, recipe, surgery, units
 
-SCORING_BATCHES = 16
-"""Minibatches whose gradients a criterion sees."""
-SCORING_ROWS = 64
-"""Rows of each of them."""
-TRACE_ROWS = 2
-"""Rows of the forward passes that only follow channels."""
+Level: TypeAlias = Callable[[nn.Module, jobs.Job], surgery.Surgery]
+"""Cuts a model in place and returns the record."""
+LEVELS: Mapping[str, Level] = {"neuron": units.cut}
+"""By the names that a recipe uses."""
+
+
+class Tune(Protocol):
+    """Trains a model in place between two cuts."""
+
+    def __call__(
+        self,
+        model: nn.Module,
+        epochs: int,
+        *,
+        penalty: train.Penalty | None = None,
+        after_step: train.AfterStep | None = None,
+    ) -> None:
+        """Train for so many passes."""
+        ...
+
+
+def untrained(model: nn.Module, epochs: int, **named: Any) -> None:
+    """Train nothing: for a look at the structure alone."""
+    del model, epochs, named
 
 
 class Cost(NamedTuple):
@@ -42,12 +60,15 @@ def prune(
     *,
     task: labels.Task,
     seed: int,
+    tune: Tune = untrained,
 ) -> surgery.Surgery:
     """Cut a model in place by a recipe and re-estimate its BatchNorm statistics.
 
-    Every coupled group loses the same share of its units (rounded to the recipe's alignment), the
-    ones that score lowest. The cut is first made on a copy: a group whose cut the model's own code
-    cannot follow is left whole, and the record says why.
+    Parameters
+    ----------
+    tune
+        Trains between two cuts, and sparse before the first. What follows the last cut is the
+        caller's.
 
     Returns
     -------
@@ -63,85 +84,46 @@ def prune(
     """
     network.check(model, split, task)
     model.eval()
-    example = network.to_tensors(split.take(np.arange(min(TRACE_ROWS, split.rows))).inputs)
-    coupling = neurons.trace(model, example)
-    scores = _scores(model, split, coupling.groups, plan, task=task, seed=seed)
-    kept = [
-        (group, groups.choose(group, score, _keep(group, plan)))
-        for group, score in zip(coupling.groups, scores, strict=True)
-    ]
-    record = trial.workable(model, example, kept)
-    record = surgery.with_whole(record, coupling.whole)
-    if plan.amount > 0 and not record.cuts:
-        raise errors.PruningError(_nothing(record, plan))
-    surgery.replay(model, record)
-    train.reestimate_batch_norm(model, split, plan.batch_norm_rows)
+    record = surgery.Surgery()
+    for step in plan.steps:
+        _train_sparse(model, split, step, plan, tune)
+        # A step's amounts are shares of what the steps before it have left.
+        removed = surgery.Surgery()
+        for number, due in enumerate(plan.dues):
+            if number > 0:
+                tune(model, plan.round_epochs)
+            before = {group.name: group.before for group in removed.groups}
+            job = jobs.Job(split=split, step=step, due=due, before=before, task=task, seed=seed)
+            removed = surgery.compose(removed, LEVELS[step.level](model, job))
+            train.reestimate_batch_norm(model, split, plan.batch_norm_rows)
+        if removed.changes_nothing and not step.removes_nothing:
+            raise errors.PruningError(_nothing(removed, step))
+        record = surgery.compose(record, removed)
     return record
 
 
-def _keep(group: groups.CoupledGroup, plan: recipe.Recipe) -> int:
-    return groups.kept_count(
-        group.units, plan.amount, align=plan.align, blocks=group.blocks, width=group.width
-    )
-
-
-def _nothing(record: surgery.Surgery, plan: recipe.Recipe) -> str:
+def _nothing(record: surgery.Surgery, step: recipe.Step) -> str:
     why = [f"{whole.name!r}: {whole.reason}" for whole in record.whole]
     why += [
-        f"{group.name!r}: {group.before} channels stay whole at amount {plan.amount} in steps of "
-        f"{plan.align}"
+        f"{group.name!r}: {group.before} channels stay whole at amount {step.share(group.name)} in "
+        f"steps of {step.align}"
         for group in record.groups
     ]
     return "nothing of this network can be removed; " + "; ".join(why or ["it has no inner layers"])
 
 
-def _scores(
+def _train_sparse(
     model: nn.Module,
     split: project.Split,
-    coupled: tuple[groups.CoupledGroup, ...],
+    step: recipe.Step,
     plan: recipe.Recipe,
-    *,
-    task: labels.Task,
-    seed: int,
-) -> list[torch.Tensor]:
-    evidence = criteria.Evidence(
-        parameters=dict(model.named_parameters()),
-        gradients=lambda: gradients(model, split, task=task, seed=seed),
-        seed=seed,
-    )
-    scores = criteria.CRITERIA[plan.criterion](coupled, evidence)
-    for group, score in zip(coupled, scores, strict=True):
-        if not torch.isfinite(score).all():
-            message = f"{plan.criterion} gives {group.name!r} scores that are not finite"
-            raise errors.PruningError(message)
-    return scores
-
-
-def gradients(
-    model: nn.Module, split: project.Split, *, task: labels.Task, seed: int
-) -> Iterator[Mapping[str, torch.Tensor]]:
-    """Yield the gradients of the loss on minibatches drawn from a split, in evaluation mode.
-
-    Frozen parameters get theirs too (they can be cut like any other) and are frozen again after.
-    """
-    order = np.random.default_rng(seed % 2**32).permutation(split.rows)
-    batches = min(SCORING_BATCHES, math.ceil(split.rows / SCORING_ROWS))
-    scale = train.target_scale(split, task)
-    parameters = {n: p for n, p in model.named_parameters() if p.is_floating_point()}
-    frozen = [parameter for parameter in parameters.values() if not parameter.requires_grad]
-    for parameter in frozen:
-        parameter.requires_grad_(True)
-    try:
-        for start in range(batches):
-            rows = split.take(order[start * SCORING_ROWS : (start + 1) * SCORING_ROWS])
-            answers = network.shaped(network.call(model, network.to_tensors(rows.inputs)), task)
-            value = train.loss(answers, train.targets_of(rows, task), task, scale)
-            found = torch.autograd.grad(value, list(parameters.values()), allow_unused=True)
-            pairs = zip(parameters, found, strict=True)
-            yield {name: gradient for name, gradient in pairs if gradient is not None}
-    finally:
-        for parameter in frozen:
-            parameter.requires_grad_(False)
+    tune: Tune,
+) -> None:
+    build = criteria.load(step.criterion).penalty
+    if build is not None and plan.sparse_epochs > 0:
+        coupled = units.couple(model, split).groups
+        penalty = build(coupled, model, plan.sparse_strength)
+        tune(model, plan.sparse_epochs, penalty=penalty)
 
 
 def cost(model: nn.Module, split: project.Split) -> Cost:

@@ -18,7 +18,9 @@ from torch import nn
 from coppice import errors
 from retrain.pruning import groups
 
-SCHEMA = 1
+SCHEMA = 2
+READABLE = (1, 2)
+"""Schemas of records that are read: the first knew cuts of channels only."""
 
 
 class Selection(msgspec.Struct, frozen=True):
@@ -45,6 +47,24 @@ class Attribute(msgspec.Struct, frozen=True):
     after: int | tuple[int, ...]
 
 
+class Removed(msgspec.Struct, frozen=True):
+    """A module that was replaced by a way through, such as a residual block."""
+
+    module: str
+
+
+class Masked(msgspec.Struct, frozen=True):
+    """For the reader: a tensor some of whose weights are zero and stay so.
+
+    The zeros themselves lie in the weights; `pattern` is `unstructured` or such as `2:4`.
+    """
+
+    tensor: str
+    kept: int
+    size: int
+    pattern: str
+
+
 class GroupRecord(msgspec.Struct, frozen=True):
     """For the reader: how many channels of a coupled group there were, and how many stay."""
 
@@ -64,11 +84,18 @@ class Surgery(msgspec.Struct, frozen=True, kw_only=True):
     """All that was cut, in the numbering of the uncut model; the order of cuts does not matter."""
 
     schema: int = SCHEMA
+    removed: tuple[Removed, ...] = ()
     selections: tuple[Selection, ...] = ()
     cuts: tuple[Cut, ...] = ()
     attributes: tuple[Attribute, ...] = ()
     groups: tuple[GroupRecord, ...] = ()
     whole: tuple[Whole, ...] = ()
+    masks: tuple[Masked, ...] = ()
+
+    @property
+    def changes_nothing(self) -> bool:
+        """Whether the model stays as it was."""
+        return not (self.removed or self.cuts or self.masks)
 
     def to_json(self) -> str:
         """Write the record as JSON."""
@@ -91,8 +118,9 @@ class Surgery(msgspec.Struct, frozen=True, kw_only=True):
         except msgspec.MsgspecError as cause:
             message = f"the surgery record cannot be read: {cause}"
             raise errors.PruningError(message) from cause
-        if record.schema != SCHEMA:
-            message = f"the surgery record has schema {record.schema}, this version reads {SCHEMA}"
+        if record.schema not in READABLE:
+            known = " and ".join(map(str, READABLE))
+            message = f"the surgery record has schema {record.schema}, this version reads {known}"
             raise errors.PruningError(message)
         return record
 
@@ -156,15 +184,75 @@ def replay(model: nn.Module, surgery: Surgery) -> nn.Module:
         The model is not the one that was cut; the message names what differs, and nothing has been
         changed.
     """
+    for gone in surgery.removed:
+        _submodule(model, gone.module)
     for cut in surgery.cuts:
         _check_cut(model, cut, surgery.selections[cut.selection])
     for attribute in surgery.attributes:
         _check_attribute(model, attribute)
+    for gone in surgery.removed:
+        owner, _, name = gone.module.rpartition(".")
+        setattr(model.get_submodule(owner), name, Bypass())
     for cut in surgery.cuts:
         _cut(model, cut.tensor, cut.dim, surgery.selections[cut.selection].keep)
     for attribute in surgery.attributes:
         setattr(model.get_submodule(attribute.module), attribute.name, attribute.after)
     return model
+
+
+class Bypass(nn.Module):
+    """Stands where a module was removed, and gives on what it reads."""
+
+    def forward(self, values: torch.Tensor, *others: object, **named: object) -> torch.Tensor:
+        """Return the first argument; whatever else the module took does not matter any more."""
+        del others, named
+        return values
+
+
+def compose(first: Surgery, second: Surgery) -> Surgery:
+    """Return the one record of two cuts, the second made on what the first has left.
+
+    The second is in the numbering of the model that the first gave; the result is in that of the
+    uncut one, so that it is replayed at once. What lies inside a module that was removed later is
+    forgotten.
+    """
+    removed = {gone.module: gone for gone in (*first.removed, *second.removed)}
+
+    def stays(path: str) -> bool:
+        return not any(path == gone or path.startswith(f"{gone}.") for gone in removed)
+
+    kept = {(cut.tensor, cut.dim): first.selections[cut.selection] for cut in first.cuts}
+    for cut in second.cuts:
+        later = second.selections[cut.selection]
+        earlier = kept.get((cut.tensor, cut.dim))
+        if earlier is not None:
+            later = Selection(earlier.size, tuple(earlier.keep[index] for index in later.keep))
+        kept[cut.tensor, cut.dim] = later
+    numbers: dict[Selection, int] = {}
+    cuts = tuple(
+        Cut(tensor, dim, numbers.setdefault(selection, len(numbers)))
+        for (tensor, dim), selection in kept.items()
+        if stays(tensor)
+    )
+    attributes = {(each.module, each.name): each for each in first.attributes}
+    for each in second.attributes:
+        before = attributes.get((each.module, each.name), each).before
+        attributes[each.module, each.name] = msgspec.structs.replace(each, before=before)
+    groups_ = {group.name: group for group in first.groups}
+    for group in second.groups:
+        before_cut = groups_.get(group.name, group).before
+        groups_[group.name] = GroupRecord(group.name, before_cut, group.after)
+    whole = {each.name: each for each in (*first.whole, *second.whole)}
+    masks = {mask.tensor: mask for mask in (*first.masks, *second.masks)}
+    return Surgery(
+        removed=tuple(removed.values()),
+        selections=tuple(numbers),
+        cuts=cuts,
+        attributes=tuple(each for each in attributes.values() if stays(each.module)),
+        groups=tuple(group for group in groups_.values() if stays(group.name)),
+        whole=tuple(each for each in whole.values() if stays(each.name)),
+        masks=tuple(mask for mask in masks.values() if stays(mask.tensor)),
+    )
 
 
 def _cut(model: nn.Module, path: str, dim: int, keep: tuple[int, ...]) -> None:

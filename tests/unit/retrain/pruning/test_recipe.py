@@ -6,7 +6,7 @@ import json
 import pytest
 
 from coppice import errors, settings
-from retrain.pruning import criteria, recipe
+from retrain.pruning import recipe
 
 
 def test_the_defaults_are_those_of_the_settings() -> None:
@@ -25,10 +25,6 @@ def test_a_recipe_takes_every_field_from_the_settings() -> None:
         temperature=2.0,
     )
     assert dataclasses.asdict(recipe.Recipe.from_settings(section)) == section.model_dump()
-
-
-def test_the_names_of_the_criteria_are_those_that_have_a_function() -> None:
-    assert set(recipe.CRITERIA) == set(criteria.CRITERIA)
 
 
 def test_a_milder_recipe_removes_the_given_share_of_the_amount() -> None:
@@ -86,7 +82,7 @@ def test_a_recipe_survives_json() -> None:
 
 def test_the_json_is_a_plain_object_of_the_fields() -> None:
     tree = json.loads(recipe.Recipe().to_json())
-    assert tree == dataclasses.asdict(recipe.Recipe())
+    assert tree == {**dataclasses.asdict(recipe.Recipe()), "then": []}
 
 
 def test_fields_left_out_of_the_json_take_their_defaults() -> None:
@@ -107,3 +103,71 @@ def test_text_that_is_no_recipe_is_refused(text: str) -> None:
 def test_a_value_in_the_json_outside_its_range_is_refused() -> None:
     with pytest.raises(errors.PruningError, match="amount"):
         recipe.Recipe.from_json('{"amount": 2.0}')
+
+
+CHAINED = recipe.Recipe(
+    amount=0.5,
+    amounts={"stem": 0.2},
+    then=(recipe.Step(criterion="magnitude", amount=0.8),),
+)
+
+
+def test_a_chained_recipe_survives_json() -> None:
+    assert recipe.Recipe.from_json(CHAINED.to_json()) == CHAINED
+
+
+def test_the_steps_are_the_recipe_s_own_and_those_that_follow() -> None:
+    assert CHAINED.steps == (
+        recipe.Step(amount=0.5, amounts={"stem": 0.2}),
+        recipe.Step(criterion="magnitude", amount=0.8),
+    )
+
+
+def test_a_milder_chain_is_milder_in_every_step() -> None:
+    milder = CHAINED.milder(0.5)
+    assert milder.amounts == {"stem": 0.1}
+    assert [step.amount for step in milder.steps] == [0.25, 0.4]
+
+
+def test_a_recipe_without_its_cut_removes_nothing() -> None:
+    assert CHAINED.without_cut().removes_nothing
+    assert not CHAINED.removes_nothing
+    assert not recipe.Recipe(amount=0.0, then=(recipe.Step(),)).removes_nothing
+
+
+def test_steps_come_from_the_settings_too() -> None:
+    step = settings.StepSettings(criterion="magnitude", amount=0.8)
+    section = settings.PruneSettings(amount=0.5, amounts={"stem": 0.2}, then=(step,))
+    assert recipe.Recipe.from_settings(section) == CHAINED
+
+
+def test_an_unknown_field_of_a_later_step_names_the_nearest() -> None:
+    with pytest.raises(errors.PruningError, match="did you mean 'align'"):
+        recipe.Recipe.from_json('{"then": [{"aling": 4}]}')
+
+
+def test_equal_parts_are_due_after_each_cut_of_an_iterative_schedule() -> None:
+    assert recipe.Recipe(schedule="iterative", rounds=4).dues == (0.25, 0.5, 0.75, 1.0)
+
+
+def test_a_gradual_schedule_cuts_most_at_first() -> None:
+    # Two thirds, one third and none of the cut are still to come, each cubed.
+    dues = recipe.Recipe(schedule="gradual", rounds=3).dues
+    assert dues == pytest.approx((19 / 27, 26 / 27, 1.0))
+
+
+@pytest.mark.parametrize("pattern", ["4:2", "0:4", "2-4", "dense", "2:4:8"])
+def test_a_pattern_that_keeps_nothing_or_all_of_a_run_is_refused(pattern: str) -> None:
+    with pytest.raises(errors.PruningError, match="pattern"):
+        recipe.Step(pattern=pattern)
+
+
+@pytest.mark.parametrize("field", ["level", "criterion", "scope"])
+def test_an_unknown_name_in_a_step_is_refused(field: str) -> None:
+    with pytest.raises(errors.PruningError, match=field):
+        recipe.Step(**{field: "nonsense"})
+
+
+def test_an_amount_of_a_single_group_is_checked() -> None:
+    with pytest.raises(errors.PruningError, match=r"stem is 1\.5"):
+        recipe.Step(amounts={"stem": 1.5})

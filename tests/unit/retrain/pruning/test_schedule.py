@@ -12,7 +12,7 @@ from torch import nn
 
 from coppice import errors, labels, project
 from retrain import network, train
-from retrain.pruning import criteria, recipe, schedule, surgery
+from retrain.pruning import recipe, schedule, surgery
 from tests.support import networks
 
 Rows = Callable[[], project.Split]
@@ -123,7 +123,7 @@ def test_heads_keep_their_number_and_lose_width() -> None:
     assert (attention.num_heads, attention.head_dim, attention.embed_dim) == (4, 4, 16)
 
 
-@pytest.mark.parametrize("name", sorted(criteria.CRITERIA))
+@pytest.mark.parametrize("name", ["magnitude", "random", "taylor"])
 def test_the_same_seed_gives_the_same_record(name: str) -> None:
     plan = recipe.Recipe(criterion=name, align=1)
     records = [prune(network.build(networks.mlp, seed=3), networks.vectors(), plan) for _ in "ab"]
@@ -167,7 +167,7 @@ def test_the_model_is_left_in_evaluation_mode() -> None:
     assert not any(module.training for module in model.modules())
 
 
-@pytest.mark.parametrize("name", sorted(criteria.CRITERIA))
+@pytest.mark.parametrize("name", ["magnitude", "random", "taylor"])
 def test_a_frozen_model_is_cut_and_stays_frozen(name: str) -> None:
     model = networks.mlp().requires_grad_(requires_grad=False)
     record = prune(model, networks.vectors(), recipe.Recipe(criterion=name))
@@ -245,21 +245,6 @@ def test_pruning_leaves_the_global_generator_alone() -> None:
     after_build = torch.random.get_rng_state()
     prune(model, networks.vectors(), recipe.Recipe(criterion="random"))
     assert torch.equal(after_build, torch.random.get_rng_state())
-
-
-def test_gradients_come_one_mapping_per_minibatch() -> None:
-    split = networks.vectors(150)
-    model = networks.mlp().eval()
-    batches = list(schedule.gradients(model, split, task="multiclass", seed=0))
-    # 150 rows are 64 + 64 + 22.
-    assert len(batches) == 3
-    assert set(batches[0]) == {name for name, _ in model.named_parameters()}
-
-
-def test_gradients_leave_none_behind() -> None:
-    model = networks.mlp().eval()
-    list(schedule.gradients(model, networks.vectors(), task="multiclass", seed=0))
-    assert all(parameter.grad is None for parameter in model.parameters())
 
 
 def test_the_cost_of_a_dense_network_is_its_products() -> None:

@@ -106,13 +106,13 @@ def test_a_shape_survives_json_as_a_shape() -> None:
 
 def test_the_json_names_tensors_and_nothing_of_a_library() -> None:
     tree = json.loads(record().to_json())
-    assert tree["schema"] == 1
+    assert tree["schema"] == 2
     assert tree["cuts"][0] == {"tensor": "0.weight", "dim": 0, "selection": 0}
 
 
 def test_another_schema_is_refused() -> None:
-    with pytest.raises(errors.PruningError, match="schema 2, this version reads 1"):
-        surgery.Surgery.from_json('{"schema": 2}')
+    with pytest.raises(errors.PruningError, match="schema 3, this version reads 1 and 2"):
+        surgery.Surgery.from_json('{"schema": 3}')
 
 
 @pytest.mark.parametrize("text", ["", "[]", '{"cuts": 1}', b"\x80\x04K\x01."])
@@ -174,3 +174,66 @@ def test_the_head_size_follows_the_width() -> None:
     planned = surgery.plan(model, [(groups.CoupledGroup("0", 8, (axis,)), (0, 1, 4, 5))])
     # 4 of 8 channels stay in 2 heads: 2 each instead of 4.
     assert planned.attributes == (surgery.Attribute("0", "head_dim", 4, 2),)
+
+
+def kept(record: surgery.Surgery, tensor: str, dim: int) -> tuple[int, ...]:
+    found = {(cut.tensor, cut.dim): record.selections[cut.selection] for cut in record.cuts}
+    return found[tensor, dim].keep
+
+
+def cut_once(size: int, keep: tuple[int, ...]) -> surgery.Surgery:
+    return surgery.Surgery(
+        selections=(surgery.Selection(size, keep),),
+        cuts=(surgery.Cut("0.weight", 0, 0),),
+        attributes=(surgery.Attribute("0", "out_features", size, len(keep)),),
+        groups=(surgery.GroupRecord("0", size, len(keep)),),
+    )
+
+
+def test_two_cuts_compose_in_the_numbering_of_the_uncut_model() -> None:
+    both = surgery.compose(cut_once(6, (0, 2, 3, 5)), cut_once(4, (1, 3)))
+    # The second keeps places 1 and 3 of what the first left: the old indices 2 and 5.
+    assert kept(both, "0.weight", 0) == (2, 5)
+    assert both.attributes == (surgery.Attribute("0", "out_features", 6, 2),)
+    assert both.groups == (surgery.GroupRecord("0", 6, 2),)
+
+
+def test_cuts_of_different_tensors_compose_side_by_side() -> None:
+    other = surgery.Surgery(
+        selections=(surgery.Selection(3, (0, 2)),), cuts=(surgery.Cut("2.weight", 1, 0),)
+    )
+    both = surgery.compose(cut_once(6, (0, 1)), other)
+    assert kept(both, "0.weight", 0) == (0, 1)
+    assert kept(both, "2.weight", 1) == (0, 2)
+
+
+def test_composing_with_nothing_changes_nothing() -> None:
+    assert surgery.compose(surgery.Surgery(), record()) == record()
+    assert surgery.compose(record(), surgery.Surgery()) == record()
+
+
+def test_what_a_removed_module_held_is_forgotten() -> None:
+    gone = surgery.Surgery(removed=(surgery.Removed("0"),))
+    both = surgery.compose(cut_once(6, (0, 1)), gone)
+    assert both == surgery.Surgery(removed=(surgery.Removed("0"),))
+
+
+def test_a_removed_module_gives_on_what_it_reads() -> None:
+    model = nn.Sequential(nn.Linear(2, 2), nn.ReLU())
+    surgery.replay(model, surgery.Surgery(removed=(surgery.Removed("0"),)))
+    assert model(torch.tensor([[-1.0, 3.0]])).tolist() == [[0.0, 3.0]]
+
+
+def test_a_module_to_remove_that_is_not_there_is_refused() -> None:
+    with pytest.raises(errors.PruningError, match="no such module"):
+        surgery.replay(nn.Sequential(), surgery.Surgery(removed=(surgery.Removed("0"),)))
+
+
+def test_a_record_of_the_first_schema_is_read() -> None:
+    assert surgery.Surgery.from_json('{"schema": 1}') == surgery.Surgery(schema=1)
+
+
+def test_a_record_that_only_masks_changes_something() -> None:
+    masked = surgery.Surgery(masks=(surgery.Masked("0.weight", 1, 2, "unstructured"),))
+    assert not masked.changes_nothing
+    assert surgery.Surgery().changes_nothing

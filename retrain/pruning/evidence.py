@@ -1,0 +1,97 @@
+"""Gather what criteria look at: gradients, activations and losses on a few minibatches."""
+
+from __future__ import annotations
+
+import collections
+import math
+from collections.abc import Iterator, Mapping, Sequence
+
+import numpy as np
+import torch
+from torch import nn
+from torch.utils.hooks import RemovableHandle
+
+from coppice import labels, project
+from retrain import network, train
+from retrain.pruning.criteria import base
+
+SCORING_BATCHES = 16
+"""Minibatches whose gradients a criterion sees."""
+SCORING_ROWS = 64
+"""Rows of each of them."""
+
+
+def gather(
+    model: nn.Module, split: project.Split, *, task: labels.Task, seed: int
+) -> base.Evidence:
+    """Return the evidence of a model on minibatches drawn from a split; nothing is computed yet."""
+    return base.Evidence(
+        model=model,
+        gradients=lambda: gradients(model, split, task=task, seed=seed),
+        activations=lambda names: activations(model, names, split, seed=seed),
+        loss_of=lambda other: mean_loss(other, split, task=task, seed=seed),
+        seed=seed,
+    )
+
+
+def _batches(split: project.Split, seed: int) -> Iterator[project.Split]:
+    order = np.random.default_rng(seed % 2**32).permutation(split.rows)
+    count = min(SCORING_BATCHES, math.ceil(split.rows / SCORING_ROWS))
+    for start in range(count):
+        yield split.take(order[start * SCORING_ROWS : (start + 1) * SCORING_ROWS])
+
+
+def _loss(model: nn.Module, rows: project.Split, task: labels.Task, scale: float) -> torch.Tensor:
+    answers = network.shaped(network.call(model, network.to_tensors(rows.inputs)), task)
+    return train.loss(answers, train.targets_of(rows, task), task, scale)
+
+
+def gradients(
+    model: nn.Module, split: project.Split, *, task: labels.Task, seed: int
+) -> Iterator[Mapping[str, torch.Tensor]]:
+    """Yield the gradients of the loss on minibatches drawn from a split, in evaluation mode.
+
+    Frozen parameters get theirs too (they can be cut like any other) and are frozen again after.
+    """
+    scale = train.target_scale(split, task)
+    parameters = {n: p for n, p in model.named_parameters() if p.is_floating_point()}
+    frozen = [parameter for parameter in parameters.values() if not parameter.requires_grad]
+    for parameter in frozen:
+        parameter.requires_grad_(True)
+    try:
+        for rows in _batches(split, seed):
+            value = _loss(model, rows, task, scale)
+            found = torch.autograd.grad(value, list(parameters.values()), allow_unused=True)
+            pairs = zip(parameters, found, strict=True)
+            yield {name: gradient for name, gradient in pairs if gradient is not None}
+    finally:
+        for parameter in frozen:
+            parameter.requires_grad_(False)
+
+
+def activations(
+    model: nn.Module, names: Sequence[str], split: project.Split, *, seed: int
+) -> Iterator[Mapping[str, torch.Tensor]]:
+    """Yield what named modules read on minibatches drawn from a split, in evaluation mode."""
+    for rows in _batches(split, seed):
+        read: dict[str, list[torch.Tensor]] = collections.defaultdict(list)
+        hooks = [_listen(model.get_submodule(name), read[name]) for name in names]
+        try:
+            with torch.no_grad():
+                network.call(model, network.to_tensors(rows.inputs))
+        finally:
+            for hook in hooks:
+                hook.remove()
+        yield {name: torch.cat(calls) for name, calls in read.items() if calls}
+
+
+def _listen(module: nn.Module, calls: list[torch.Tensor]) -> RemovableHandle:
+    return module.register_forward_pre_hook(lambda _, read: calls.append(read[0].detach()))
+
+
+def mean_loss(model: nn.Module, split: project.Split, *, task: labels.Task, seed: int) -> float:
+    """Return the mean loss on the minibatches that criteria see."""
+    scale = train.target_scale(split, task)
+    with torch.no_grad():
+        values = [_loss(model, rows, task, scale) for rows in _batches(split, seed)]
+    return float(torch.stack(values).mean())

@@ -1,0 +1,99 @@
+"""The neuron level: remove coupled channels, chosen by a criterion, tried on a copy first."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import nn
+
+from coppice import errors, project
+from retrain.pruning import (
+    allocation,
+    criteria,
+    evidence,
+    groups,
+    jobs,
+    neurons,
+    surgery,
+    trial,
+)
+from retrain.pruning.criteria import base
+
+
+def couple(model: nn.Module, split: project.Split) -> neurons.Coupling:
+    """Find the coupled groups of a model with a few rows of a split."""
+    return neurons.trace(model, jobs.example(split))
+
+
+def cut(model: nn.Module, job: jobs.Job) -> surgery.Surgery:
+    """Remove the channels that score lowest of a model, in place.
+
+    The cut is first made on a copy: a group whose cut the model's own code cannot follow is left
+    whole, and the record says why.
+
+    Raises
+    ------
+    PruningError
+        The network cannot be cut, or the criterion cannot rank it.
+    """
+    coupling = couple(model, job.split)
+    gathered = evidence.gather(model, job.split, task=job.task, seed=job.seed)
+    scores = score(coupling.groups, gathered, job.step.criterion)
+    counts = _counts(coupling.groups, scores, gathered, job)
+    kept = [
+        (group, groups.choose(group, score, count))
+        for group, score, count in zip(coupling.groups, scores, counts, strict=True)
+    ]
+    record = trial.workable(model, jobs.example(job.split), kept)
+    record = surgery.with_whole(record, coupling.whole)
+    surgery.replay(model, record)
+    return record
+
+
+def score(
+    coupled: Sequence[groups.CoupledGroup], gathered: base.Evidence, name: str
+) -> list[torch.Tensor]:
+    """Return a criterion's scores of units, float64 [units] for each group.
+
+    Raises
+    ------
+    PruningError
+        The criterion does not rank units, or its scores are not finite.
+    """
+    ranks = criteria.load(name).score
+    if ranks is None:
+        message = f"{name} ranks single weights only; use it with level connection"
+        raise errors.PruningError(message)
+    scores = ranks(coupled, gathered)
+    for group, found in zip(coupled, scores, strict=True):
+        if not torch.isfinite(found).all():
+            message = f"{name} gives {group.name!r} scores that are not finite"
+            raise errors.PruningError(message)
+    return scores
+
+
+def _counts(
+    coupled: Sequence[groups.CoupledGroup],
+    scores: Sequence[torch.Tensor],
+    gathered: base.Evidence,
+    job: jobs.Job,
+) -> list[int]:
+    step = job.step
+    before = {
+        group.name: job.before[group.name] // group.width
+        for group in coupled
+        if group.name in job.before
+    }
+    if step.scope == "local":
+        return allocation.everywhere(coupled, step, job.due, before)
+    if step.scope == "global":
+        return allocation.across(coupled, scores, step, job.due, before)
+    allocate = criteria.load(step.criterion).allocate
+    if allocate is None:
+        message = (
+            f"{step.criterion} does not say how much goes of each group; use scope local or global"
+        )
+        raise errors.PruningError(message)
+    left = allocation.amount_left(coupled, step, job.due, before)
+    return allocation.allotted(coupled, allocate(coupled, gathered, left), step, job.due, before)

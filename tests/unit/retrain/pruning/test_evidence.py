@@ -1,0 +1,60 @@
+from __future__ import annotations
+
+import math
+
+import torch
+
+from retrain import network, train
+from retrain.pruning import evidence
+from tests.support import networks
+
+
+def test_gradients_come_one_mapping_per_minibatch() -> None:
+    split = networks.vectors(150)
+    model = networks.mlp().eval()
+    batches = list(evidence.gradients(model, split, task="multiclass", seed=0))
+    # 150 rows are 64 + 64 + 22.
+    assert len(batches) == 3
+    assert set(batches[0]) == {name for name, _ in model.named_parameters()}
+
+
+def test_gradients_leave_none_behind() -> None:
+    model = networks.mlp().eval()
+    list(evidence.gradients(model, networks.vectors(), task="multiclass", seed=0))
+    assert all(parameter.grad is None for parameter in model.parameters())
+
+
+def test_activations_are_what_a_module_reads() -> None:
+    split = networks.vectors(100)
+    model = networks.mlp().eval()
+    first, second = evidence.activations(model, ["0"], split, seed=0)
+    # Every row is read once; the order is drawn.
+    read = torch.cat([first["0"], second["0"]]).sum(dim=0)
+    given = torch.from_numpy(next(iter(split.inputs.values()))).sum(dim=0)
+    assert torch.allclose(read, given, atol=1e-3)
+
+
+def test_activations_leave_no_hook_behind() -> None:
+    model = networks.mlp().eval()
+    list(evidence.activations(model, ["0"], networks.vectors(), seed=0))
+    assert not model.get_submodule("0")._forward_pre_hooks
+
+
+def test_the_mean_loss_of_all_rows_is_that_of_one_pass() -> None:
+    split = networks.vectors(128)
+    model = networks.mlp().eval()
+    found = evidence.mean_loss(model, split, task="multiclass", seed=0)
+    answers = network.call(model, network.to_tensors(split.inputs))
+    expected = train.loss(answers, train.targets_of(split, "multiclass"), "multiclass")
+    # Two minibatches of 64 rows weigh the same.
+    assert math.isclose(found, expected.item(), rel_tol=1e-5)
+
+
+def test_gathered_evidence_holds_the_model_s_parameters() -> None:
+    model = networks.mlp().eval()
+    found = evidence.gather(model, networks.vectors(), task="multiclass", seed=3)
+    assert found.parameters.keys() == dict(model.named_parameters()).keys()
+    assert found.seed == 3
+    assert found.loss_of(model) > 0
+    assert len(next(found.gradients())) == len(found.parameters)
+    assert set(next(found.activations(["2"]))) == {"2"}
