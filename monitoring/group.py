@@ -19,7 +19,7 @@ from coppice import clock as clocks
 from coppice import errors, eventlog, pages, registry, signals, telemetry
 from coppice import settings as settings_tree
 from coppice.eventlog import base as eventlog_base
-from coppice.eventlog import envelope, retention
+from coppice.eventlog import envelope, outage, retention
 from coppice.registry import base as registry_base
 from monitoring import feed, http
 from monitoring.aggregate import Aggregator
@@ -34,6 +34,7 @@ POLL_SECONDS = 0.2
 WAIT_SECONDS = 1.0
 """Pause between two looks for a broker."""
 
+_CLIENT = outage.Trust("monitor", errors.MemberStuck)
 _log = structlog.get_logger(__name__)
 
 
@@ -87,12 +88,9 @@ class GroupMonitor:
             The cluster did not answer, or did not acknowledge facts, by the deadline. Only a new
             process can be trusted to go on; what was not acknowledged is read and told again.
         """
-        try:
+        with _CLIENT.kept():
             while not stop():
                 self.turn()
-        except errors.EventLogError as problem:
-            message = f"{problem}; the monitor ends, to be started again with a fresh client"
-            raise errors.MemberStuck(message) from problem
         self.revoked()
 
     def turn(self) -> int:
@@ -204,11 +202,8 @@ def main(settings: settings_tree.Settings, cluster: Cluster) -> None:
 
 def _await(cluster: Cluster, desk: Desk, clock: clocks.Clock, stop: Callable[[], bool]) -> bool:
     """Wait until a broker is there; say whether one is, rather than that it is time to stop."""
-    waits = False
-    while not cluster.reachable():
-        if not waits:
-            _log.warning("no_broker", hint="waiting; nothing is lost meanwhile")
-        waits = True
+    lookout = outage.Lookout(cluster.reachable)
+    while not lookout.look():
         desk.look()
         if stop():
             return False
@@ -223,5 +218,4 @@ def _connect(cluster: Cluster, stop: Callable[[], bool]) -> ClosingFeed:
         if problem.__cause__ is None:
             # It is the topics that will not do, which no fresh client changes.
             raise
-        message = f"{problem}; the monitor ends, to be started again with a fresh client"
-        raise errors.MemberStuck(message) from problem
+        raise _CLIENT.lost(problem) from problem

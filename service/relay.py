@@ -14,13 +14,13 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Mapping, Sequence
-from typing import NamedTuple, Protocol, TypeVar
+from typing import NamedTuple, Protocol
 
 import structlog
 
 from coppice import clock as clocks
 from coppice import errors, records, signals, telemetry
-from coppice.eventlog import base, brokers
+from coppice.eventlog import base, outage
 from service import outbox, relay_plan
 from service.relay_recorder import Recorder
 
@@ -30,7 +30,7 @@ READER = "relay"
 IDLE_SECONDS = 0.1
 """Pause after a turn that found nothing to send; also the longest before a signal is heeded."""
 
-_Found = TypeVar("_Found")
+_CLIENT = outage.Trust("relay", errors.RelayStuck, spared=(errors.EventTooLarge,))
 _LOG = structlog.get_logger()
 
 
@@ -96,7 +96,7 @@ class Relay:
         self._stop = stop
         self._lines = [_Line(name, source) for name, source in sources.items()]
         self._log: base.EventLog | None = None
-        self._attempts = 0
+        self._lookout = outage.Lookout(cluster.reachable)
         self._look_at = float("-inf")
 
     def run(self) -> None:
@@ -111,7 +111,7 @@ class Relay:
         """
         while not self._stop():
             if not self.turn():
-                self._rest(self._pause())
+                self._rest(self._lookout.pause or IDLE_SECONDS)
         if self._log is not None:
             if self._cluster.reachable():
                 self._finish(self._log)
@@ -121,7 +121,7 @@ class Relay:
         """Send what waits, then stop; also stops when asked to. Raises like `run`."""
         while not self._stop() and any(line.backlog().events for line in self._lines):
             if not self.turn():
-                self._rest(self._pause())
+                self._rest(self._lookout.pause or IDLE_SECONDS)
         if self._log is not None:
             self._log.close()
 
@@ -151,15 +151,12 @@ class Relay:
     def _open(self) -> base.EventLog | None:
         """Return the cluster's log, made once a broker is there; `None` until then."""
         if self._log is None:
-            there = self._cluster.reachable()
+            there = self._lookout.look()
             self._recorder.waiting(waits=not there)
             if not there:
-                if not self._attempts:
-                    _LOG.warning("no_broker", hint="waiting; nothing is lost meanwhile")
-                self._attempts += 1
                 return None
-            self._log = _trusted(self._cluster.connect)
-            self._attempts = 0
+            with _CLIENT.kept():
+                self._log = self._cluster.connect()
             _LOG.info("relaying", logs=[line.name for line in self._lines])
         return self._log
 
@@ -188,7 +185,8 @@ class Relay:
 
     def _send(self, events: Sequence[records.Event], log: base.EventLog) -> None:
         try:
-            _trusted(lambda: log.append(events))
+            with _CLIENT.kept():
+                log.append(events)
         except errors.EventTooLarge as problem:
             self._send_large(events, log, problem)
         else:
@@ -238,24 +236,10 @@ class Relay:
         now = self._clock.monotonic()
         self._look_at = now + relay_plan.look_pause(now - began)
 
-    def _pause(self) -> float:
-        return brokers.pause(self._attempts) if self._attempts else IDLE_SECONDS
-
     def _rest(self, seconds: float) -> None:
         until = self._clock.monotonic() + seconds
         while not self._stop() and (left := until - self._clock.monotonic()) > 0:
             self._clock.sleep(min(left, IDLE_SECONDS))
-
-
-def _trusted(use: Callable[[], _Found]) -> _Found:
-    """Use the cluster; a client that fails once is not used again."""
-    try:
-        return use()
-    except errors.EventTooLarge:
-        raise
-    except errors.EventLogError as problem:
-        message = f"{problem}; the relay ends, to be started again with a fresh client"
-        raise errors.RelayStuck(message) from problem
 
 
 class _Line:

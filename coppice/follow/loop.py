@@ -13,15 +13,14 @@ process ends, to be started again with a fresh client.
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Callable, Sequence
-from typing import NamedTuple, Protocol, TypeVar
+from typing import NamedTuple, Protocol
 
 import structlog
 
 from coppice import clock as clocks
 from coppice import errors, signals, telemetry
-from coppice.eventlog import base, brokers, envelope
+from coppice.eventlog import base, envelope, outage
 from coppice.eventlog.sqlite import SqliteLog
 from coppice.follow import plan
 from coppice.follow.recorder import Recorder
@@ -33,8 +32,7 @@ LOOK_SECONDS = 5.0
 RETRY_SECONDS = 1.0
 """Pause before a batch that could not be stored is tried again."""
 
-T = TypeVar("T")
-
+_CLIENT = outage.Trust("follower", errors.FollowerStuck)
 _log = structlog.get_logger(__name__)
 
 
@@ -93,7 +91,7 @@ class Follower:
         self._consumed = log.consumed()
         self._reader: Reader | None = None
         self._held: plan.Sorted | None = None
-        self._attempts = 0
+        self._lookout = outage.Lookout(cluster.reachable)
         self._look_at = float("-inf")
         self._progress = plan.Progress(0.0, 0.0)
 
@@ -118,7 +116,8 @@ class Follower:
         while not stop() and (goal is None or any(plan.lags(self._consumed, goal).values())):
             self.turn()
             if goal is None and self._reader is not None:
-                goal = _asked(self._reader.ends)
+                with _CLIENT.kept():
+                    goal = self._reader.ends()
         if self._reader is not None:
             self._reader.close()
 
@@ -126,13 +125,15 @@ class Follower:
         """Store one batch, or wait for it; looks at the cluster from time to time."""
         reader = self._open()
         if reader is None:
-            self._clock.sleep(brokers.pause(self._attempts))
+            self._clock.sleep(self._lookout.pause)
             return
         if self._held is None:
-            letters = _asked(functools.partial(reader.poll, POLL_SECONDS))
+            with _CLIENT.kept():
+                letters = reader.poll(POLL_SECONDS)
             found = plan.sort(letters)
             for dead in found.dead:
-                _asked(functools.partial(reader.bury, dead.letter, dead.reason))
+                with _CLIENT.kept():
+                    reader.bury(dead.letter, dead.reason)
                 self._recorder.buried(dead.letter.topic)
             if letters:
                 self._held = found
@@ -142,15 +143,11 @@ class Follower:
     def _open(self) -> Reader | None:
         """Return the cluster's reader, made once a broker is there; `None` until then."""
         if self._reader is None:
-            there = self._cluster.reachable()
+            there = self._lookout.look()
             self._recorder.waiting(waits=not there)
             if not there:
-                if not self._attempts:
-                    _log.warning("no_broker", hint="waiting; nothing is lost meanwhile")
-                self._attempts += 1
                 return None
             self._reader = self._cluster.connect(self._consumed)
-            self._attempts = 0
             now = self._clock.monotonic()
             self._progress = plan.Progress(now, now)
             _log.info("following")
@@ -189,8 +186,7 @@ class Follower:
         patience = self._cluster.deadline_seconds + 2 * LOOK_SECONDS
         reason = plan.stuck(self._progress, now, patience)
         if reason:
-            message = f"{reason}; the follower ends, to be started again with a fresh client"
-            raise errors.FollowerStuck(message)
+            raise _CLIENT.lost(reason)
 
     def _measure(self, reader: Reader) -> None:
         try:
@@ -203,15 +199,6 @@ class Follower:
         moved = self._progress.moved if any(lags.values()) and not self._held else now
         self._progress = plan.Progress(heard=now, moved=moved)
         self._recorder.heard(lags, self._clock.now())
-
-
-def _asked(question: Callable[[], T]) -> T:
-    """Ask the cluster; a client that fails once is not trusted again."""
-    try:
-        return question()
-    except errors.EventLogError as problem:
-        message = f"{problem}; the follower ends, to be started again with a fresh client"
-        raise errors.FollowerStuck(message) from problem
 
 
 def main(
