@@ -61,11 +61,12 @@ def score(
     PruningError
         The criterion does not rank units, or its scores are not finite.
     """
-    ranks = criteria.load(name).score
-    if ranks is None:
-        message = f"{name} ranks single weights only; use it with level connection"
+    criterion = criteria.load(name)
+    if criterion.score is None or "neuron" not in criterion.levels:
+        where = ", ".join(criterion.levels) if criterion.score else "connection"
+        message = f"{name} does not rank units of a layer; use it with level {where}"
         raise errors.PruningError(message)
-    scores = ranks(coupled, gathered)
+    scores = criterion.score(coupled, gathered)
     for group, found in zip(coupled, scores, strict=True):
         if not torch.isfinite(found).all():
             message = f"{name} gives {group.name!r} scores that are not finite"

@@ -63,6 +63,9 @@ class Criterion:
 
     Attributes
     ----------
+    levels
+        Where `score` ranks: `neuron` (groups of channels), `layer` (the group of blocks), or both.
+        Single weights are ranked by `weigh`.
     score
         For each group one score per unit, float64 [units], finite and at least 0.
     weigh
@@ -74,6 +77,7 @@ class Criterion:
         Says which share of each group goes, in [0, 1), so that `amount` of all units goes.
     """
 
+    levels: tuple[str, ...] = ("neuron", "layer")
     score: Score | None = None
     weigh: Weigh | None = None
     penalty: Penalty | None = None
