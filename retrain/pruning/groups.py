@@ -11,6 +11,7 @@ from __future__ import annotations
 import dataclasses
 import math
 from collections.abc import Mapping, Sequence
+from typing import Literal, NamedTuple, TypeAlias
 
 import torch
 
@@ -37,6 +38,17 @@ class Axis:
     owners: tuple[int, ...]
 
 
+Leaves: TypeAlias = Literal["input", "zeros"]
+"""What stays of a block: what it would have read, or nothing where it was added to that."""
+
+
+class Block(NamedTuple):
+    """A module that can be left out as a whole."""
+
+    module: str
+    leaves: Leaves
+
+
 @dataclasses.dataclass(frozen=True)
 class CoupledGroup:
     """Units that can be removed one by one.
@@ -58,6 +70,8 @@ class CoupledGroup:
         The units lie in so many equal runs that are widths of their own (the hidden units of each
         layer and direction of a recurrent layer): each is aligned by itself, where heads are
         aligned as a whole. A divisor of `blocks`.
+    modules
+        Where the units are whole blocks of the model, what they are.
     """
 
     name: str
@@ -66,6 +80,7 @@ class CoupledGroup:
     blocks: int = 1
     width: int = 1
     runs: int = 1
+    modules: tuple[Block, ...] = ()
 
 
 def per_unit(group: CoupledGroup, values: Mapping[str, torch.Tensor]) -> torch.Tensor:

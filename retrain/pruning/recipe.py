@@ -6,15 +6,15 @@ import dataclasses
 import difflib
 import re
 from collections.abc import Mapping
-from typing import Any, Self
+from typing import Any, Literal, Self
 
 import msgspec
 
 from coppice import errors, settings
 from retrain.pruning import criteria
 
-LEVELS = ("neuron",)
-"""What can be removed. `neuron` stands for whole units, filters and heads."""
+LEVELS = ("neuron", "layer")
+"""What can be removed. `neuron` stands for whole units, filters and heads, `layer` for blocks."""
 SCOPES = ("local", "global", "criterion")
 """Over what the amount holds: each group, all together, or as the criterion allots it."""
 SCHEDULES = ("one-shot", "iterative", "gradual")
@@ -41,6 +41,9 @@ class Step:
         Over what `amount` holds; one of `SCOPES`.
     align
         Channel counts that remain are multiples of this; groups smaller than it stay whole.
+    inside
+        Neuron level: what goes inside attention beside the width it reads and gives; whole `heads`,
+        or channels of every head, `dims`.
     pattern
         Connection level: `unstructured`, or `N:M` to keep N of every M neighbours in a row.
     """
@@ -51,6 +54,7 @@ class Step:
     amounts: Mapping[str, float] = dataclasses.field(default_factory=dict)
     scope: str = "local"
     align: int = 8
+    inside: Literal["heads", "dims"] = "heads"
     pattern: str = "unstructured"
 
     def __post_init__(self) -> None:
@@ -58,6 +62,7 @@ class Step:
         _check_name("level", self.level, LEVELS)
         _check_name("criterion", self.criterion, criteria.names())
         _check_name("scope", self.scope, SCOPES)
+        _check_name("inside", self.inside, ("heads", "dims"))
         for name, amount in {"amount": self.amount, **self.amounts}.items():
             _check_range(name, amount, holds=0 <= amount < 1, allowed="[0, 1)")
         _check_range("align", self.align, holds=self.align >= 1, allowed="1, 2, 3, ...")

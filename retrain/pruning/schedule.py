@@ -7,8 +7,8 @@ re-estimated, and between two cuts the caller's training runs.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from typing import Any, NamedTuple, Protocol, TypeAlias
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 import torch
@@ -18,11 +18,28 @@ from torch.utils import flop_counter
 
 from coppice import errors, labels, project
 from retrain import network, train
-from retrain.pruning import criteria, jobs, recipe, surgery, units
+from retrain.pruning import blocks, criteria, groups, jobs, recipe, surgery, units
 
-Level: TypeAlias = Callable[[nn.Module, jobs.Job], surgery.Surgery]
-"""Cuts a model in place and returns the record."""
-LEVELS: Mapping[str, Level] = {"neuron": units.cut}
+
+class Level(NamedTuple):
+    """What can be removed of a network.
+
+    Attributes
+    ----------
+    cut
+        Removes in place what a job asks for, and returns the record.
+    couple
+        What a penalty shrinks before that, as groups.
+    """
+
+    cut: Callable[[nn.Module, jobs.Job], surgery.Surgery]
+    couple: Callable[[nn.Module, project.Split], Sequence[groups.CoupledGroup]]
+
+
+LEVELS: Mapping[str, Level] = {
+    "neuron": Level(units.cut, lambda model, split: units.couple(model, split).groups),
+    "layer": Level(blocks.cut, blocks.couple),
+}
 """By the names that a recipe uses."""
 
 
@@ -85,6 +102,8 @@ def prune(
     network.check(model, split, task)
     model.eval()
     record = surgery.Surgery()
+    if any(step.level == "neuron" for step in plan.steps):
+        record = units.prepare(model, split)
     for step in plan.steps:
         _train_sparse(model, split, step, plan, tune)
         # A step's amounts are shares of what the steps before it have left.
@@ -94,7 +113,7 @@ def prune(
                 tune(model, plan.round_epochs)
             before = {group.name: group.before for group in removed.groups}
             job = jobs.Job(split=split, step=step, due=due, before=before, task=task, seed=seed)
-            removed = surgery.compose(removed, LEVELS[step.level](model, job))
+            removed = surgery.compose(removed, LEVELS[step.level].cut(model, job))
             train.reestimate_batch_norm(model, split, plan.batch_norm_rows)
         if removed.changes_nothing and not step.removes_nothing:
             raise errors.PruningError(_nothing(removed, step))
@@ -102,11 +121,14 @@ def prune(
     return record
 
 
+_KINDS = {"neuron": "channels", "layer": "blocks"}
+
+
 def _nothing(record: surgery.Surgery, step: recipe.Step) -> str:
     why = [f"{whole.name!r}: {whole.reason}" for whole in record.whole]
     why += [
-        f"{group.name!r}: {group.before} channels stay whole at amount {step.share(group.name)} in "
-        f"steps of {step.align}"
+        f"{group.name!r}: {group.before} {_KINDS[step.level]} stay whole at amount "
+        f"{step.share(group.name)}{f' in steps of {step.align}' if step.level == 'neuron' else ''}"
         for group in record.groups
     ]
     return "nothing of this network can be removed; " + "; ".join(why or ["it has no inner layers"])
@@ -121,7 +143,7 @@ def _train_sparse(
 ) -> None:
     build = criteria.load(step.criterion).penalty
     if build is not None and plan.sparse_epochs > 0:
-        coupled = units.couple(model, split).groups
+        coupled = LEVELS[step.level].couple(model, split)
         penalty = build(coupled, model, plan.sparse_strength)
         tune(model, plan.sparse_epochs, penalty=penalty)
 
@@ -131,6 +153,33 @@ def cost(model: nn.Module, split: project.Split) -> Cost:
 
     Matrix products, convolutions and attention count; what is done element by element does not.
     """
+    parameters = sum(parameter.numel() for parameter in model.parameters())
+    return Cost(int(_counted(model, split).get_total_flops()) // 2, parameters)
+
+
+def macs_by_layer(model: nn.Module, split: project.Split) -> dict[str, int]:
+    """Count the multiply-accumulates of one row by the module in which they are made.
+
+    What a module's own children make is theirs and not counted with it.
+    """
+    root = type(model).__name__
+    found = {
+        name.removeprefix(root).removeprefix("."): sum(counts.values()) // 2
+        for name, counts in _counted(model, split).get_flop_counts().items()
+        if name == root or name.startswith(f"{root}.")
+    }
+    own = dict(found)
+    for name, macs in found.items():
+        parent = name.rpartition(".")[0]
+        # A module inside a plain container, which is never called, belongs to the next one above.
+        while parent and parent not in found:
+            parent = parent.rpartition(".")[0]
+        if name and parent in own:
+            own[parent] -= macs
+    return own
+
+
+def _counted(model: nn.Module, split: project.Split) -> flop_counter.FlopCounterMode:
     tensors = network.to_tensors(split.take(np.arange(1)).inputs)
     was_training = model.training
     model.eval()
@@ -141,5 +190,4 @@ def cost(model: nn.Module, split: project.Split) -> Cost:
     with counter, plain, torch.enable_grad():
         network.call(model, tensors)
     model.train(was_training)
-    parameters = sum(parameter.numel() for parameter in model.parameters())
-    return Cost(int(counter.get_total_flops()) // 2, parameters)
+    return counter

@@ -8,8 +8,9 @@ modules and nothing of the library that found the coupling; it is JSON, never a 
 from __future__ import annotations
 
 import collections
+import types
 from collections.abc import Iterable, Mapping, Sequence
-from typing import NoReturn
+from typing import Any, NoReturn
 
 import msgspec
 import torch
@@ -48,9 +49,10 @@ class Attribute(msgspec.Struct, frozen=True):
 
 
 class Removed(msgspec.Struct, frozen=True):
-    """A module that was replaced by a way through, such as a residual block."""
+    """A module that was left out, such as a residual block, and what the model goes on with."""
 
     module: str
+    leaves: groups.Leaves = "input"
 
 
 class Masked(msgspec.Struct, frozen=True):
@@ -191,8 +193,7 @@ def replay(model: nn.Module, surgery: Surgery) -> nn.Module:
     for attribute in surgery.attributes:
         _check_attribute(model, attribute)
     for gone in surgery.removed:
-        owner, _, name = gone.module.rpartition(".")
-        setattr(model.get_submodule(owner), name, Bypass())
+        leave_out(model, gone.module, gone.leaves)
     for cut in surgery.cuts:
         _cut(model, cut.tensor, cut.dim, surgery.selections[cut.selection].keep)
     for attribute in surgery.attributes:
@@ -209,6 +210,32 @@ class Bypass(nn.Module):
         return values
 
 
+class Nothing(nn.Module):
+    """Stands where a residual branch was removed, and gives zeros to add."""
+
+    def forward(self, values: torch.Tensor, *others: object, **named: object) -> torch.Tensor:
+        """Return zeros in the shape of the first argument."""
+        del others, named
+        return torch.zeros_like(values)
+
+
+WAYS_ON = (Bypass, Nothing)
+"""What stands where a module was left out."""
+
+
+def leave_out(model: nn.Module, path: str, leaves: groups.Leaves) -> None:
+    """Put a way on in the place of a module."""
+    gone = model.get_submodule(path)
+    way: Any = Bypass() if leaves == "input" else Nothing()
+    if isinstance(gone, nn.TransformerEncoderLayer):
+        # torch's encoder asks its first layer for this, and would hand its weights to a fused path.
+        way.self_attn = types.SimpleNamespace(batch_first=gone.self_attn.batch_first)
+        encoder = model.get_submodule(path.rpartition(".")[0].rpartition(".")[0])
+        if isinstance(encoder, nn.TransformerEncoder):
+            encoder.use_nested_tensor = False
+    model.set_submodule(path, way)
+
+
 def compose(first: Surgery, second: Surgery) -> Surgery:
     """Return the one record of two cuts, the second made on what the first has left.
 
@@ -219,7 +246,10 @@ def compose(first: Surgery, second: Surgery) -> Surgery:
     removed = {gone.module: gone for gone in (*first.removed, *second.removed)}
 
     def stays(path: str) -> bool:
-        return not any(path == gone or path.startswith(f"{gone}.") for gone in removed)
+        return path not in removed and not inside(path)
+
+    def inside(path: str) -> bool:
+        return any(path.startswith(f"{gone}.") for gone in removed)
 
     kept = {(cut.tensor, cut.dim): first.selections[cut.selection] for cut in first.cuts}
     for cut in second.cuts:
@@ -245,7 +275,7 @@ def compose(first: Surgery, second: Surgery) -> Surgery:
     whole = {each.name: each for each in (*first.whole, *second.whole)}
     masks = {mask.tensor: mask for mask in (*first.masks, *second.masks)}
     return Surgery(
-        removed=tuple(removed.values()),
+        removed=tuple(gone for gone in removed.values() if not inside(gone.module)),
         selections=tuple(numbers),
         cuts=cuts,
         attributes=tuple(each for each in attributes.values() if stays(each.module)),

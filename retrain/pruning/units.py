@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Sequence
 
 import torch
@@ -10,6 +11,7 @@ from torch import nn
 from coppice import errors, project
 from retrain.pruning import (
     allocation,
+    attention,
     criteria,
     evidence,
     groups,
@@ -21,9 +23,25 @@ from retrain.pruning import (
 from retrain.pruning.criteria import base
 
 
-def couple(model: nn.Module, split: project.Split) -> neurons.Coupling:
-    """Find the coupled groups of a model with a few rows of a split."""
-    return neurons.trace(model, jobs.example(split))
+def couple(
+    model: nn.Module, split: project.Split, inside: attention.Inside = "heads"
+) -> neurons.Coupling:
+    """Find the coupled groups of a model with a few rows of a split; the model is not changed.
+
+    They are those of the model after `prepare`: attention is seen with free widths inside.
+    """
+    example = jobs.example(split)
+    if any(isinstance(module, nn.MultiheadAttention) for module in model.modules()):
+        model = copy.deepcopy(model)
+        attention.widen(model, example)
+    found = neurons.trace(model, example)
+    return found._replace(groups=(*found.groups, *attention.inside(model, inside)))
+
+
+def prepare(model: nn.Module, split: project.Split) -> surgery.Surgery:
+    """Give attention free widths inside, in place, and return the record of it."""
+    done = attention.widen(model, jobs.example(split))
+    return surgery.Surgery(swapped=tuple(surgery.Swapped(name) for name in done))
 
 
 def cut(model: nn.Module, job: jobs.Job) -> surgery.Surgery:
@@ -37,7 +55,7 @@ def cut(model: nn.Module, job: jobs.Job) -> surgery.Surgery:
     PruningError
         The network cannot be cut, or the criterion cannot rank it.
     """
-    coupling = couple(model, job.split)
+    coupling = couple(model, job.split, job.step.inside)
     gathered = evidence.gather(model, job.split, task=job.task, seed=job.seed)
     scores = score(coupling.groups, gathered, job.step.criterion)
     counts = _counts(coupling.groups, scores, gathered, job)
@@ -52,19 +70,22 @@ def cut(model: nn.Module, job: jobs.Job) -> surgery.Surgery:
 
 
 def score(
-    coupled: Sequence[groups.CoupledGroup], gathered: base.Evidence, name: str
+    coupled: Sequence[groups.CoupledGroup],
+    gathered: base.Evidence,
+    name: str,
+    level: str = "neuron",
 ) -> list[torch.Tensor]:
     """Return a criterion's scores of units, float64 [units] for each group.
 
     Raises
     ------
     PruningError
-        The criterion does not rank units, or its scores are not finite.
+        The criterion does not rank units of this level, or its scores are not finite.
     """
     criterion = criteria.load(name)
-    if criterion.score is None or "neuron" not in criterion.levels:
+    if criterion.score is None or level not in criterion.levels:
         where = ", ".join(criterion.levels) if criterion.score else "connection"
-        message = f"{name} does not rank units of a layer; use it with level {where}"
+        message = f"{name} does not rank what level {level} removes; use it with level {where}"
         raise errors.PruningError(message)
     scores = criterion.score(coupled, gathered)
     for group, found in zip(coupled, scores, strict=True):
