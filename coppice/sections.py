@@ -91,6 +91,8 @@ class StepSettings(Section):
     align: int = Field(default=8, ge=1)
     """Channel counts that remain are multiples of this (or the whole group where it is smaller):
     on ONNX Runtime 31 channels run at half the speed of 32."""
+    inside: Literal["heads", "dims"] = "heads"
+    """What goes inside attention: whole heads, or channels of every head."""
     pattern: str = "unstructured"
     """For single weights: `unstructured`, or `N:M` to keep N of every M neighbours."""
 

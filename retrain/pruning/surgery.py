@@ -17,7 +17,7 @@ import torch
 from torch import nn
 
 from coppice import errors
-from retrain.pruning import groups
+from retrain.pruning import groups, narrow
 
 SCHEMA = 2
 READABLE = (1, 2)
@@ -55,6 +55,12 @@ class Removed(msgspec.Struct, frozen=True):
     leaves: groups.Leaves = "input"
 
 
+class Swapped(msgspec.Struct, frozen=True):
+    """An nn.MultiheadAttention that was replaced by a `NarrowAttention` before it was cut."""
+
+    module: str
+
+
 class Masked(msgspec.Struct, frozen=True):
     """For the reader: a tensor some of whose weights are zero and stay so.
 
@@ -87,6 +93,7 @@ class Surgery(msgspec.Struct, frozen=True, kw_only=True):
 
     schema: int = SCHEMA
     removed: tuple[Removed, ...] = ()
+    swapped: tuple[Swapped, ...] = ()
     selections: tuple[Selection, ...] = ()
     cuts: tuple[Cut, ...] = ()
     attributes: tuple[Attribute, ...] = ()
@@ -169,7 +176,7 @@ def _attribute(model: nn.Module, path: str, count: int) -> Attribute:
     after: int | tuple[int, ...] = count
     if name == "normalized_shape":
         after = (*before[:-1], count)
-    if name == "head_dim":
+    if name in {"head_dim", "value_dim"}:
         after = count // int(module.num_heads)  # type: ignore[arg-type]
     return Attribute(owner, name, before, after)
 
@@ -184,10 +191,11 @@ def replay(model: nn.Module, surgery: Surgery) -> nn.Module:
     ------
     PruningError
         The model is not the one that was cut; the message names what differs, and nothing has been
-        changed.
+        cut.
     """
-    for gone in surgery.removed:
-        _submodule(model, gone.module)
+    for path in [gone.module for gone in surgery.removed] + [s.module for s in surgery.swapped]:
+        _submodule(model, path)
+    swap(model, surgery)
     for cut in surgery.cuts:
         _check_cut(model, cut, surgery.selections[cut.selection])
     for attribute in surgery.attributes:
@@ -198,6 +206,24 @@ def replay(model: nn.Module, surgery: Surgery) -> nn.Module:
         _cut(model, cut.tensor, cut.dim, surgery.selections[cut.selection].keep)
     for attribute in surgery.attributes:
         setattr(model.get_submodule(attribute.module), attribute.name, attribute.after)
+    return model
+
+
+def swap(model: nn.Module, surgery: Surgery) -> nn.Module:
+    """Replace what a record says was replaced before the cuts, in place, and return the model.
+
+    It answers as before; its tensors then have the names that the record knows.
+
+    Raises
+    ------
+    PruningError
+        What should be replaced is no attention.
+    """
+    for swapped in surgery.swapped:
+        found = model.get_submodule(swapped.module)
+        if not isinstance(found, nn.MultiheadAttention):
+            _differs(swapped.module, f"it is {type(found).__name__}, not MultiheadAttention")
+        narrow.replace(model, swapped.module)
     return model
 
 
@@ -273,9 +299,11 @@ def compose(first: Surgery, second: Surgery) -> Surgery:
         before_cut = groups_.get(group.name, group).before
         groups_[group.name] = GroupRecord(group.name, before_cut, group.after)
     whole = {each.name: each for each in (*first.whole, *second.whole)}
+    swapped = {each.module: each for each in (*first.swapped, *second.swapped)}
     masks = {mask.tensor: mask for mask in (*first.masks, *second.masks)}
     return Surgery(
         removed=tuple(gone for gone in removed.values() if not inside(gone.module)),
+        swapped=tuple(each for each in swapped.values() if stays(each.module)),
         selections=tuple(numbers),
         cuts=cuts,
         attributes=tuple(each for each in attributes.values() if stays(each.module)),

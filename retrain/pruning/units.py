@@ -82,12 +82,9 @@ def score(
     PruningError
         The criterion does not rank units of this level, or its scores are not finite.
     """
-    criterion = criteria.load(name)
-    if criterion.score is None or level not in criterion.levels:
-        where = ", ".join(criterion.levels) if criterion.score else "connection"
-        message = f"{name} does not rank what level {level} removes; use it with level {where}"
-        raise errors.PruningError(message)
-    scores = criterion.score(coupled, gathered)
+    ranks = criteria.check(name, level).score
+    assert ranks is not None
+    scores = ranks(coupled, gathered)
     for group, found in zip(coupled, scores, strict=True):
         if not torch.isfinite(found).all():
             message = f"{name} gives {group.name!r} scores that are not finite"

@@ -56,6 +56,7 @@ def test_every_default_is_a_promise() -> None:
             "amounts": {},
             "scope": "local",
             "align": 8,
+            "inside": "heads",
             "pattern": "unstructured",
             "then": (),
             "schedule": "one-shot",
@@ -69,6 +70,14 @@ def test_every_default_is_a_promise() -> None:
             "distill_weight": 0.7,
             "temperature": 4.0,
             "precision": "fp32",
+        },
+        "pack": {
+            "precision": "fp32",
+            "engines": ("onnxruntime",),
+            "calibration_rows": 512,
+            "max_drop": 0.002,
+            "min_gain": 1.1,
+            "batch_rows": 1,
         },
         "gates": {
             "max_score_drop": 0.01,

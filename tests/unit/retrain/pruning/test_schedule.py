@@ -116,11 +116,12 @@ def test_the_output_and_the_inputs_keep_their_sizes() -> None:
     assert (model[0].in_features, model[4].out_features) == (6, 2)
 
 
-def test_heads_keep_their_number_and_lose_width() -> None:
+def test_heads_go_whole_and_the_width_between_them_by_channels() -> None:
     model = network.build(networks.Transformer, seed=0)
     prune(model, networks.sequences())
     attention = model.encoder.layers[0].self_attn
-    assert (attention.num_heads, attention.head_dim, attention.embed_dim) == (4, 4, 16)
+    # Half of the 4 heads of 8 channels, and half of the 32 channels that they read and give.
+    assert (attention.num_heads, attention.head_dim, attention.embed_dim) == (2, 8, 16)
 
 
 @pytest.mark.parametrize("name", ["magnitude", "random", "taylor"])
@@ -189,21 +190,6 @@ def test_an_alignment_wider_than_every_layer_is_refused_with_the_sizes() -> None
 def test_a_network_of_one_layer_is_refused() -> None:
     with pytest.raises(errors.PruningError, match="it gives the model's answer"):
         prune(nn.Sequential(nn.Linear(6, 2)), networks.vectors())
-
-
-def test_a_recurrent_network_is_refused_before_it_is_touched() -> None:
-    class Recurrent(nn.Module):
-        def __init__(self) -> None:
-            super().__init__()
-            self.embed = nn.Embedding(10, 8)
-            self.cell = nn.LSTM(8, 8, batch_first=True)
-            self.head = nn.Linear(8, 2)
-
-        def forward(self, tokens: torch.Tensor) -> torch.Tensor:
-            return self.head(self.cell(self.embed(tokens))[0][:, -1])  # type: ignore[no-any-return]
-
-    with pytest.raises(errors.PruningError, match="LSTM"):
-        prune(Recurrent(), networks.sequences())
 
 
 def test_a_layer_that_stays_whole_is_in_the_record_with_its_reason() -> None:
