@@ -25,7 +25,7 @@ _FAILURES = (RuntimeError, TypeError, ValueError)
 """The library raises these of Python's own."""
 
 
-def _library() -> Any:
+def library() -> Any:
     """Import OpenVINO without the part that reports each import to its makers.
 
     With no such module OpenVINO takes its own silent stand-in. No variable switches it off.
@@ -80,7 +80,7 @@ class Session:
         self, path: Path, *, precision: artifact.Precision = "fp32", threads: int = 1
     ) -> None:
         self._path = path
-        self._library = _library()
+        self._library = library()
         settings = {
             "INFERENCE_PRECISION_HINT": _HINTS[precision],
             "INFERENCE_NUM_THREADS": threads,
@@ -158,10 +158,10 @@ def convert(path: Path, target: Path) -> None:
     ArtifactError
         The file cannot be read or written.
     """
-    library = _library()
+    engine = library()
     try:
-        model = library.Core().read_model(str(path))
-        library.save_model(model, str(target), compress_to_fp16=False)
+        model = engine.Core().read_model(str(path))
+        engine.save_model(model, str(target), compress_to_fp16=False)
     except _FAILURES as cause:
         message = f"{path} cannot be written as {target}: {_first_line(cause)}"
         raise errors.ArtifactError(message) from cause

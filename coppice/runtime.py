@@ -114,6 +114,20 @@ def load(packed: Packed, *, threads: int = 1) -> Graph:
             return openvino.Session(packed.path, precision=packed.precision, threads=threads)
 
 
+def require(engine: artifact.Engine) -> None:
+    """Make sure that an engine is there, before it is needed.
+
+    Raises
+    ------
+    EngineMissing
+        It is not installed.
+    """
+    if engine == "openvino":
+        from coppice import openvino
+
+        openvino.library()
+
+
 def packed(folder: Path) -> Packed:
     """Return an artifact's graph, and what its manifest says to run it with.
 

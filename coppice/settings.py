@@ -40,6 +40,7 @@ from coppice.sections import (
 from coppice.sections_cluster import ClusterSettings
 from coppice.sections_events import EventSettings
 from coppice.sections_kafka import KafkaSettings
+from coppice.sections_pack import PackSettings
 from coppice.sections_serve import ServeSettings
 from coppice.sections_store import StoreSettings
 
@@ -55,6 +56,7 @@ __all__ = [
     "KafkaSettings",
     "MetricsSettings",
     "MonitorSettings",
+    "PackSettings",
     "ProjectSettings",
     "PruneSettings",
     "RetrainSettings",
@@ -90,6 +92,7 @@ class Settings(BaseSettings):
     store: StoreSettings = StoreSettings()
     train: TrainSettings = TrainSettings()
     prune: PruneSettings = PruneSettings()
+    pack: PackSettings = PackSettings()
     gates: GateSettings = GateSettings()
     inspect: InspectSettings = InspectSettings()
     serve: ServeSettings = ServeSettings()

@@ -13,14 +13,14 @@ from __future__ import annotations
 import copy
 import dataclasses
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Literal, NamedTuple
+from typing import Literal, NamedTuple, TypeAlias
 
 import msgspec
 from torch import nn
 
-from coppice import artifact, clock, errors, labels, project, records
+from coppice import artifact, clock, errors, labels, project, records, runtime
 from coppice.eventlog.base import EventLog
 from coppice.registry.base import Registry
 from retrain import (
@@ -30,7 +30,9 @@ from retrain import (
     material,
     nearest,
     network,
+    onnx_export,
     pack,
+    packing,
     parents,
     phases,
     proving,
@@ -38,12 +40,15 @@ from retrain import (
     recovery,
 )
 from retrain.evaluate import evaluation, inspection, section
-from retrain.pruning import recipe, schedule, surgery
+from retrain.pruning import recipe, surgery
 
 SOURCE = "coppice/retrain"
 """Source of every event that this plane writes."""
 
 SYSTEM_CLOCK = clock.SystemClock()
+
+Graphs: TypeAlias = Mapping[evaluation.Column, runtime.Packed]
+"""What serves, or would, by column."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
@@ -102,6 +107,11 @@ class _Bench:
         return self.own.settings.project.name
 
     @property
+    def graph(self) -> Path:
+        """The candidate's, once it is exported."""
+        return self.folder / "candidate" / artifact.MODEL
+
+    @property
     def task(self) -> labels.Task:
         return self.own.settings.project.task
 
@@ -120,6 +130,7 @@ class _Models:
 class _Found(NamedTuple):
     """All that was measured of a candidate."""
 
+    packing: packing.Packing
     judged: evaluation.Evaluation
     sections: inspection.Sections
 
@@ -148,7 +159,11 @@ def make(
         The recipe cannot be carried out on this model.
     ProjectError
         The project's own code or data cannot be used.
+    EngineMissing
+        `[pack] engines` names one that is not installed.
     """
+    for engine in own.settings.pack.engines:
+        runtime.require(engine)  # not to be missed only after the training
     steps = phases.Phases(progress, timer)
     cores = network.on_cores(own.settings.train.threads)
     with cores, tempfile.TemporaryDirectory(prefix="coppice-") as name:
@@ -165,9 +180,12 @@ def make(
                 own, request.production, data=request.data, recover_on=request.recover_on
             )
         models = _train(bench, used)
-        judged = _judge(bench, used, models)
-        found = _inspect(bench, used, models)
-        made = _register(bench, used, models, _Found(judged, found))
+        chosen = _choose(bench, used, models)
+        served = chosen.packed(bench.graph)
+        graphs = proving.graphs(registry, models.parent_tag, served, used.data)
+        judged = _judge(bench, used, models, graphs)
+        sections = _inspect(bench, used, models, graphs)
+        made = _register(bench, used, models, _Found(chosen, judged, sections))
     log.append([records.seal(made, source=SOURCE, now=timer.now())])
     if made.status == "refused":
         message = (
@@ -232,7 +250,7 @@ def _register_parent(bench: _Bench, used: material.Material, parent: parents.Par
             libraries=card.libraries(),
             evaluation=proving.evaluate(used, {"parent": parent.model}, how),
             quality=quality.inspect(used.data, used.production),
-            cost=_cost(used, {"parent": parent.model}),
+            cost=proving.cost(used.data.train, {"parent": parent.model}),
         )
         folder = bench.folder / "parent"
         pack.pack(parent.model, _parts(bench, used, made, "parent"), folder)
@@ -243,22 +261,32 @@ def _register_parent(bench: _Bench, used: material.Material, parent: parents.Par
     return tag
 
 
-def _judge(bench: _Bench, used: material.Material, models: _Models) -> evaluation.Evaluation:
-    own, path = bench.own, bench.folder / "candidate" / artifact.MODEL
+def _choose(bench: _Bench, used: material.Material, models: _Models) -> packing.Packing:
+    """Export the candidate, and choose what is served: all that follows judges that."""
+    with bench.phases.phase("export"):
+        bench.graph.parent.mkdir()
+        split = used.packed.validation
+        onnx_export.export(models.candidate, split, bench.graph, task=bench.task)
+    with bench.phases.phase("choose"):
+        data = dataclasses.replace(used.data, train=used.training)
+        return packing.choose(bench.graph, data, proving.wish(bench.own, used.data.classes))
+
+
+def _judge(
+    bench: _Bench, used: material.Material, models: _Models, graphs: Graphs
+) -> evaluation.Evaluation:
+    own = bench.own
     with bench.phases.phase("evaluate"):
         judged = proving.evaluate(
             used,
-            {"parent": models.parent.model, "null": models.null, "candidate": models.candidate},
+            {"parent": models.parent.model, "null": models.null},
             proving.rules(own, used.data.classes),
-            champion=proving.champion(bench.registry, bench.name, used.data),
+            served={name: graph for name, graph in graphs.items() if name != "parent"},
         )
-    with bench.phases.phase("export"):
-        path.parent.mkdir()
-        pack.export(models.candidate, used.packed.validation, path, task=bench.task)
     with bench.phases.phase("latency"):
         timed = proving.race(
-            bench.registry.path(models.parent_tag) / artifact.MODEL,
-            path,
+            graphs["parent"],
+            graphs["candidate"],
             used.data.holdout,
             timer=bench.timer,
             confidence=own.settings.gates.confidence,
@@ -266,7 +294,9 @@ def _judge(bench: _Bench, used: material.Material, models: _Models) -> evaluatio
     return msgspec.structs.replace(judged, latency=timed)
 
 
-def _inspect(bench: _Bench, used: material.Material, models: _Models) -> inspection.Sections:
+def _inspect(
+    bench: _Bench, used: material.Material, models: _Models, graphs: Graphs
+) -> inspection.Sections:
     """Measure what `[inspect]` asks for, on copies, so that no section changes what is packed."""
     how = inspection.Inspection(rules=bench.own.settings.inspect, timer=bench.timer)
     columns: dict[evaluation.Column, nn.Module] = {
@@ -283,12 +313,7 @@ def _inspect(bench: _Bench, used: material.Material, models: _Models) -> inspect
             training=used.training,
             rules=proving.rules(bench.own, used.data.classes),
             recipe=bench.request.recipe,
-            graphs=proving.graphs(
-                bench.registry,
-                models.parent_tag,
-                bench.folder / "candidate" / artifact.MODEL,
-                used.data,
-            ),
+            graphs=graphs,
             seconds=dict(bench.phases.seconds),
         )
         return how.run(subject, progress)
@@ -297,11 +322,11 @@ def _inspect(bench: _Bench, used: material.Material, models: _Models) -> inspect
 def _register(
     bench: _Bench, used: material.Material, models: _Models, found: _Found
 ) -> records.Candidate:
-    judged, sections = found
+    chosen, judged, sections = found
     results = gates.check_all(judged, sections, bench.own.settings.gates)
     results = nearest.advise(results, bench.request.recipe, models.parent_tag, bench.registry)
     refusals = gates.refusals(results)
-    status = _status(refusals, force=bench.request.force)
+    status = gates.status(refusals, force=bench.request.force)
     made = card.Card(
         status=status,
         lineage=_lineage(bench, used, origin="pruned", parent=models.parent_tag),
@@ -310,14 +335,21 @@ def _register(
         evaluation=judged,
         gates=results,
         quality=quality.inspect(used.data, used.production),
-        cost=_cost(used, {"parent": models.parent.model, "candidate": models.candidate}),
+        cost=proving.cost(
+            used.data.train, {"parent": models.parent.model, "candidate": models.candidate}
+        ),
         sections=sections,
+        packing=chosen,
     )
-    folder = bench.folder / "candidate"
     with bench.phases.phase("pack"):
-        parts = _parts(bench, used, made, "candidate", cut=models.cut)
-        pack.pack(models.candidate, parts, folder)
-        tag = bench.registry.add(folder)
+        parts = dataclasses.replace(
+            _parts(bench, used, made, "candidate"),
+            surgery=models.cut,
+            engine=chosen.taken.engine,
+            precision=chosen.taken.precision,
+        )
+        pack.pack(models.candidate, parts, bench.graph.parent)
+        tag = bench.registry.add(bench.graph.parent)
         if status != "refused":
             bench.registry.point(bench.name, {"parent": models.parent_tag})
     return records.Candidate(
@@ -329,12 +361,6 @@ def _register(
         refusals=refusals,
         figures=card.figures(made),
     )
-
-
-def _status(refusals: Sequence[str], *, force: bool) -> Literal["accepted", "forced", "refused"]:
-    if not refusals:
-        return "accepted"
-    return "forced" if force else "refused"
 
 
 def _lineage(
@@ -353,18 +379,11 @@ def _lineage(
     )
 
 
-def _cost(used: material.Material, models: dict[str, nn.Module]) -> dict[str, float]:
-    found = {name: schedule.cost(model, used.data.train) for name, model in models.items()}
-    figures = {f"{name}_macs": float(cost.macs) for name, cost in found.items()}
-    return figures | {f"{name}_parameters": float(cost.parameters) for name, cost in found.items()}
-
-
 def _parts(
     bench: _Bench,
     used: material.Material,
     made: card.Card,
     column: evaluation.Column,
-    cut: surgery.Surgery | None = None,
 ) -> pack.PackParts:
     tree = bench.own.settings.project
     accepted, rows = proving.expected(made.evaluation, column)
@@ -378,5 +397,4 @@ def _parts(
         accepted_rows=rows,
         created_at=bench.timer.now(),
         parent=made.lineage.parent,
-        surgery=cut,
     )

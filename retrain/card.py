@@ -13,7 +13,7 @@ from typing import Any
 import msgspec
 
 from coppice import __version__, artifact, errors
-from retrain import gates, quality
+from retrain import gates, packing, quality
 from retrain.evaluate import evaluation, section
 from retrain.pruning import recipe
 
@@ -63,6 +63,8 @@ class Card(msgspec.Struct, frozen=True, kw_only=True):
     """Multiply-accumulates for one row and trained parameters, by column."""
     sections: dict[str, section.Section] = {}
     """Deeper measurements by name; also those that were not made, with the reason."""
+    packing: packing.Packing | None = None
+    """What serves it, and what else was tried; `None` for a dense parent."""
 
 
 def libraries() -> dict[str, str]:

@@ -178,6 +178,17 @@ def refusals(results: Sequence[GateResult]) -> tuple[str, ...]:
     )
 
 
+def status(refused: Sequence[str], *, force: bool) -> Literal["accepted", "forced", "refused"]:
+    """Say what becomes of a candidate with these refusals.
+
+    >>> [status(refused, force=True) for refused in ((), ("too slow",))]
+    ['accepted', 'forced']
+    """
+    if not refused:
+        return "accepted"
+    return "forced" if force else "refused"
+
+
 def not_judged(results: Sequence[GateResult]) -> tuple[str, ...]:
     """Return the names of the gates that had no figure to judge."""
     return tuple(result.name for result in results if not result.judged)

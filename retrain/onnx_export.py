@@ -56,7 +56,7 @@ def export(model: nn.Module, split: project.Split, path: Path, *, task: labels.T
                 verbose=False,
             )
         assert program is not None
-        graph = _stripped(program.model_proto)
+        graph = program.model_proto
         _publish(graph.graph, {*whole.names, *whole.outputs})
         onnx.checker.check_model(graph)
         _check_batch(graph)
@@ -66,7 +66,7 @@ def export(model: nn.Module, split: project.Split, path: Path, *, task: labels.T
             "of torch operations, for any number of rows"
         )
         raise errors.ArtifactError(message) from cause
-    path.write_bytes(graph.SerializeToString(deterministic=True))
+    write(graph, path)
     try:
         check_parity(model, runtime.Session(path), split, task=task)
     except errors.ArtifactError:
@@ -126,8 +126,11 @@ def _reason(cause: BaseException) -> str:
     return f"{type(cause).__name__}: {str(cause).splitlines()[0] if str(cause) else ''}"
 
 
-def _stripped(graph: Any) -> Any:
-    """Take out the stack traces: they tell local paths and change the digest."""
+def write(graph: Any, path: Path) -> None:
+    """Write a graph (`onnx.ModelProto`), the same bytes for the same graph.
+
+    Stack traces are taken out before: they tell local paths and change the digest.
+    """
     bodies = [graph.graph, *graph.functions]
     for body in bodies:
         for part in (body, *body.node, *body.value_info):
@@ -135,7 +138,7 @@ def _stripped(graph: Any) -> Any:
             part.ClearField("doc_string")
     for part in (*graph.graph.input, *graph.graph.output, *graph.graph.initializer):
         part.ClearField("metadata_props")
-    return graph
+    path.write_bytes(graph.SerializeToString(deterministic=True))
 
 
 @contextlib.contextmanager

@@ -19,8 +19,6 @@ from coppice import artifact, features, labels, project, runtime
 from retrain import onnx_export, reference, weights
 from retrain.pruning import surgery
 
-export = onnx_export.export
-
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class PackParts:

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from pathlib import Path
+from types import MappingProxyType
 
 import numpy as np
 from torch import nn
 
 from coppice import artifact, clock, labels, project, runtime
 from coppice.registry.base import Registry
-from retrain import material, reference, train
-from retrain.evaluate import evaluation, latency
+from retrain import material, packing, reference, train
+from retrain.evaluate import answers, evaluation, latency
+from retrain.pruning import schedule
 
 
 def rules(own: project.Project, classes: tuple[str, ...]) -> evaluation.Rules:
@@ -27,29 +28,38 @@ def rules(own: project.Project, classes: tuple[str, ...]) -> evaluation.Rules:
     )
 
 
+def wish(own: project.Project, classes: tuple[str, ...]) -> packing.Wish:
+    """Return what this project wants to be served by, and how it judges that."""
+    tree = own.settings
+    return packing.Wish(
+        section=tree.pack, rules=rules(own, classes), threads=tree.serve.model_threads
+    )
+
+
 def evaluate(
     used: material.Material,
     models: Mapping[evaluation.Column, nn.Module],
     how: evaluation.Rules,
     *,
-    champion: runtime.Runtime | None = None,
+    served: Mapping[evaluation.Column, runtime.Packed] = MappingProxyType({}),
 ) -> evaluation.Evaluation:
     """Let every model answer the holdout, and the held-back production rows where there are some.
 
     Parameters
     ----------
-    champion
-        The version that serves now, asked through the serving runtime.
+    models
+        Asked in torch.
+    served
+        Asked as they are served: the candidate, and the version that serves now.
     """
 
     def table(split: project.Split) -> evaluation.Table:
-        answers: dict[evaluation.Column, labels.Floats] = {
+        asked: dict[evaluation.Column, labels.Floats] = {
             column: train.predict(model, split.inputs, task=how.task)
             for column, model in models.items()
         }
-        if champion is not None:
-            answers["champion"] = _served(champion, split)
-        return evaluation.tabulate(answers, split, how)
+        asked |= {column: answers.of_graph(packed, split) for column, packed in served.items()}
+        return evaluation.tabulate(asked, split, how)
 
     return evaluation.Evaluation(
         holdout=table(used.data.holdout),
@@ -57,20 +67,10 @@ def evaluate(
     )
 
 
-def champion(registry: Registry, name: str, data: project.Data) -> runtime.Runtime | None:
-    """Load the version that serves now, where there is one that answers the same question."""
-    tag = registry.aliases(name).get("champion")
-    if tag is None:
-        return None
-    found = runtime.Runtime(registry.path(tag), expected_tag=tag)
-    same = found.manifest.inputs == reference.input_specs(data.train)
-    return found if same and found.manifest.classes == data.classes else None
-
-
 def graphs(
-    registry: Registry, parent: str, candidate: Path, data: project.Data
-) -> dict[evaluation.Column, str]:
-    """Return the ONNX files to compare on the serving runtime, the champion's where it fits.
+    registry: Registry, parent: str, candidate: runtime.Packed, data: project.Data
+) -> dict[evaluation.Column, runtime.Packed]:
+    """Return what serves, or would: candidate, dense parent, and the champion where it fits.
 
     Parameters
     ----------
@@ -79,36 +79,43 @@ def graphs(
     candidate
         The candidate's graph, which is in no registry yet.
     """
-    found: dict[evaluation.Column, str] = {
-        "parent": str(registry.path(parent) / artifact.MODEL),
-        "candidate": str(candidate),
+    found: dict[evaluation.Column, runtime.Packed] = {
+        "parent": runtime.packed(registry.path(parent)),
+        "candidate": candidate,
     }
-    name = parent.partition(":")[0]
-    if champion(registry, name, data) is not None:
-        found["champion"] = str(registry.path(registry.aliases(name)["champion"]) / artifact.MODEL)
+    tag = registry.aliases(parent.partition(":")[0]).get("champion")
+    if tag is None:
+        return found
+    manifest = artifact.verify(registry.path(tag), tag)
+    same = manifest.inputs == reference.input_specs(data.train)
+    if same and manifest.classes == data.classes:
+        found["champion"] = runtime.packed(registry.path(tag))
     return found
 
 
-def _served(version: runtime.Runtime, split: project.Split) -> labels.Floats:
-    step = train.PREDICT_ROWS
-    parts = [
-        version.predict({name: array[at : at + step] for name, array in split.inputs.items()})
-        for at in range(0, split.rows, step)
-    ]
-    return np.concatenate([part.scores for part in parts])
-
-
 def race(
-    parent: Path, candidate: Path, split: project.Split, *, timer: clock.Clock, confidence: float
+    parent: runtime.Packed,
+    candidate: runtime.Packed,
+    split: project.Split,
+    *,
+    timer: clock.Clock,
+    confidence: float,
 ) -> latency.Latency:
-    """Time two graphs on one real row, in the runtime that serves."""
+    """Time two graphs on one real row, each as it is served."""
     return latency.race(
-        runtime.Session(parent),
-        runtime.Session(candidate),
+        runtime.load(parent),
+        runtime.load(candidate),
         split.take(np.arange(1)).inputs,
         timer=timer,
         confidence=confidence,
     )
+
+
+def cost(split: project.Split, models: Mapping[evaluation.Column, nn.Module]) -> dict[str, float]:
+    """Return multiply-accumulates for one row and trained parameters, by column."""
+    found = {name: schedule.cost(model, split) for name, model in models.items()}
+    figures = {f"{name}_macs": float(each.macs) for name, each in found.items()}
+    return figures | {f"{name}_parameters": float(each.parameters) for name, each in found.items()}
 
 
 def expected(judged: evaluation.Evaluation, column: evaluation.Column) -> tuple[float, int]:

@@ -48,7 +48,7 @@ def monitoring(
     """
     tensors: dict[str, project.Array] = {}
     if runtime.EMBEDDING in session.outputs:
-        train_rows = _spread(data.train, BASIS_ROWS)
+        train_rows = spread(data.train, BASIS_ROWS)
         basis = principal_components(_run(session, train_rows, runtime.EMBEDDING))
         if len(basis.components):
             tensors |= {"pca.mean": basis.mean, "pca.components": basis.components}
@@ -75,7 +75,7 @@ def clean_rows(
     tensors
         From `monitoring`.
     """
-    rows = _spread(_joined(data.validation, data.holdout), REFERENCE_ROWS)
+    rows = spread(_joined(data.validation, data.holdout), REFERENCE_ROWS)
     scores = _run(session, rows, runtime.SCORES)
     basis = features.read_basis(tensors)
     columns = features.monitoring_features(
@@ -122,7 +122,7 @@ def _joined(first: project.Split, second: project.Split) -> project.Split:
     )
 
 
-def _spread(split: project.Split, most: int) -> project.Split:
+def spread(split: project.Split, most: int) -> project.Split:
     """Return at most so many rows, evenly spaced."""
     return split.take(np.unique(np.linspace(0, split.rows - 1, most).astype(np.int64)))
 

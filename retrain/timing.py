@@ -43,6 +43,9 @@ PATIENCE = 120.0
 Engine: TypeAlias = Literal["onnxruntime", "openvino", "torch"]
 """What runs the file; `torch` runs a `.pt2`."""
 
+Clock: TypeAlias = Literal["wall", "cpu"]
+"""Which seconds are meant: those on the wall, or the processor's own."""
+
 
 class Contestant(msgspec.Struct, frozen=True, kw_only=True):
     """A file to be timed, and what it is to be run with."""
@@ -211,7 +214,7 @@ def gain(
     before: str,
     after: str,
     *,
-    clock: Literal["wall", "cpu"] = "wall",
+    clock: Clock = "wall",
     confidence: float = 0.95,
 ) -> latency.Latency:
     """Say how much faster one contestant is than another, with an interval.

@@ -1,18 +1,17 @@
 """What every column of an evaluation answers to the same rows, for the sections that compare them.
 
-Pruned, dense and null models are asked in torch; a champion that is there as a graph only is asked
-through the serving runtime.
+The candidate and the champion are asked as they are served: the graph, on its engine, in its
+precision. The dense parent and the null control are asked in torch.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from pathlib import Path
 from typing import TypeAlias
 
 import numpy as np
 
-from coppice import project, runtime
+from coppice import errors, project, runtime
 from coppice.labels import Floats
 from retrain import train
 from retrain.evaluate import evaluation, section
@@ -28,18 +27,18 @@ NAMES: dict[evaluation.Column, str] = {
 }
 """What a reader calls each column, in the order in which they stand side by side."""
 
+_SERVED: tuple[evaluation.Column, ...] = ("candidate", "champion")
+
 
 def ask(subject: section.Subject, split: project.Split) -> dict[evaluation.Column, Floats]:
     """Ask every model for its public answers, in the order of `NAMES`."""
     found: dict[evaluation.Column, Floats] = {}
     for column in NAMES:
-        if column in subject.models:
+        if column in _SERVED and column in subject.graphs:
+            found[column] = of_graph(subject.graphs[column], split)
+        elif column in subject.models:
             answers = train.predict(subject.models[column], split.inputs, task=subject.rules.task)
-        elif column == "champion" and column in subject.graphs:
-            answers = _served(Path(subject.graphs[column]), split)
-        else:
-            continue
-        found[column] = answers.astype(np.float64)
+            found[column] = answers.astype(np.float64)
     return found
 
 
@@ -55,14 +54,24 @@ def splits(subject: section.Subject) -> dict[str, project.Split]:
     return rows | ({"production": held_back} if held_back is not None and held_back.rows else {})
 
 
-def _served(path: Path, split: project.Split) -> Floats:
-    session = runtime.Session(path)
+def of_graph(packed: runtime.Packed, split: project.Split) -> Floats:
+    """Ask a graph through the serving runtime: probabilities, or values [rows]; float64.
+
+    Raises
+    ------
+    ArtifactError
+        It cannot be loaded, or its answers are not finite.
+    """
+    graph = runtime.load(packed)
     step = train.PREDICT_ROWS
     parts = [
-        session.run({name: array[at : at + step] for name, array in split.inputs.items()})[
+        graph.run({name: array[at : at + step] for name, array in split.inputs.items()})[
             runtime.SCORES
         ]
         for at in range(0, split.rows, step)
     ]
     found = np.concatenate(parts).astype(np.float64)
+    if not np.isfinite(found).all():
+        message = f"{packed.path} answers NaN or infinite values, run by {packed.engine}"
+        raise errors.ArtifactError(message)
     return found[:, 0] if found.shape[1:] == (1,) else found

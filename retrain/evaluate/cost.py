@@ -11,7 +11,6 @@ from __future__ import annotations
 import dataclasses
 import functools
 from collections.abc import Iterator, Mapping
-from pathlib import Path
 from typing import Literal, TypeAlias
 
 import numpy as np
@@ -103,14 +102,14 @@ def costs(
     split = subject.data.holdout
     found: Costs = {name: _network(model, split) for name, model in subject.models.items()}
     one = split.take(np.arange(1)).inputs
-    sessions: dict[evaluation.Column, runtime.Session] = {
-        name: runtime.Session(Path(path)) for name, path in subject.graphs.items()
+    sessions: dict[evaluation.Column, runtime.Graph] = {
+        name: runtime.load(packed) for name, packed in subject.graphs.items()
     }
     for name, session in sessions.items():
         found[name] = dataclasses.replace(
             found.get(name, Cost()),
-            graph_bytes=Path(subject.graphs[name]).stat().st_size,
-            memory_bytes=footprint.measure(Path(subject.graphs[name]), _batch(split).inputs),
+            graph_bytes=subject.graphs[name].path.stat().st_size,
+            memory_bytes=footprint.measure(subject.graphs[name], _batch(split).inputs),
             joules=energy.joules(functools.partial(session.run, one), packages, timer=timer),
         )
     return _timed(found, sessions, subject, timer)
@@ -133,7 +132,7 @@ def _batch(split: project.Split) -> project.Split:
 
 def _timed(
     found: Costs,
-    sessions: Mapping[evaluation.Column, runtime.Session],
+    sessions: Mapping[evaluation.Column, runtime.Graph],
     subject: section.Subject,
     timer: clock.Clock,
 ) -> Costs:
@@ -169,8 +168,8 @@ def _with_times(known: Cost, single: latency.Latency | None, batch: latency.Late
 
 
 def _race(
-    parent: runtime.Session,
-    other: runtime.Session,
+    parent: runtime.Graph,
+    other: runtime.Graph,
     inputs: Mapping[str, project.Array],
     confidence: float,
     timer: clock.Clock,

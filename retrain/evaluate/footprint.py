@@ -1,8 +1,8 @@
 """How much memory a graph takes to serve, measured in a process of its own.
 
-Run as `python -m retrain.evaluate.footprint GRAPH ROWS.npz`: loads the graph, answers the rows, and
-prints as JSON by how many bytes the process grew at its highest. What was needed before (Python,
-numpy, the runtime's own code) is not counted, because every version needs it.
+Run as `python -m retrain.evaluate.footprint GRAPH ENGINE PRECISION ROWS.npz`: loads the graph,
+answers the rows, and prints as JSON by how many bytes the process grew at its highest. What was
+needed before (Python, numpy, the engine's own code) is not counted, because it is there once.
 
 On Linux the kernel's high-water mark of this process is reset first and read afterwards, because
 `ru_maxrss` carries over the peak of whoever started the process. Elsewhere its growth has to do.
@@ -19,9 +19,10 @@ import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 
+import msgspec
 import numpy as np
 
-from coppice import project, runtime
+from coppice import artifact, project, runtime
 
 PATIENCE = 60.0
 """Seconds until a measurement is given up."""
@@ -29,7 +30,7 @@ _STATUS = Path("/proc/self/status")
 _RESET = Path("/proc/self/clear_refs")
 
 
-def measure(graph: Path, inputs: Mapping[str, project.Array]) -> int | None:
+def measure(packed: runtime.Packed, inputs: Mapping[str, project.Array]) -> int | None:
     """Return the bytes that loading a graph and answering a batch need at their highest.
 
     `None` where the process fails or takes longer than `PATIENCE`.
@@ -38,7 +39,7 @@ def measure(graph: Path, inputs: Mapping[str, project.Array]) -> int | None:
         rows = Path(name) / "rows.npz"
         # The stubs take every keyword for `allow_pickle`.
         np.savez(rows, **dict(inputs))  # type: ignore[arg-type]
-        command = [sys.executable, "-m", "retrain.evaluate.footprint", str(graph), str(rows)]
+        command = [sys.executable, "-m", "retrain.evaluate.footprint", *map(str, packed), str(rows)]
         environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
         try:
             done = subprocess.run(
@@ -49,10 +50,11 @@ def measure(graph: Path, inputs: Mapping[str, project.Array]) -> int | None:
     return int(json.loads(done.stdout)["grown_bytes"])
 
 
-def grown(graph: Path, inputs: Mapping[str, project.Array]) -> int:
+def grown(packed: runtime.Packed, inputs: Mapping[str, project.Array]) -> int:
     """Return by how many bytes this process grows at its highest while it serves once."""
+    runtime.require(packed.engine)
     before = _start()
-    runtime.Session(graph).run(inputs)
+    runtime.load(packed).run(inputs)
     return max(_peak() - before, 0)
 
 
@@ -74,10 +76,15 @@ def _peak() -> int:
 
 def main(arguments: list[str]) -> None:
     """Measure one graph on the rows of one file, and print the growth."""
-    graph, rows = map(Path, arguments)
+    path, engine, precision, rows = arguments
+    packed = runtime.Packed(
+        Path(path),
+        msgspec.convert(engine, artifact.Engine),
+        msgspec.convert(precision, artifact.Precision),
+    )
     with np.load(rows, allow_pickle=False) as stored:
         inputs = {name: stored[name] for name in stored.files}
-    sys.stdout.write(json.dumps({"grown_bytes": grown(graph, inputs)}))
+    sys.stdout.write(json.dumps({"grown_bytes": grown(packed, inputs)}))
 
 
 if __name__ == "__main__":

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import datetime as dt
 from collections.abc import Iterator
-from pathlib import Path
 from typing import TypeAlias
 
 from coppice import artifact, errors, project
@@ -151,7 +150,7 @@ def _parent(subject: section.Subject) -> Iterator[tuple[section.Cell, ...]]:
     if graph is None:
         yield "lineage", "not known"
         return
-    folder = Path(graph).parent
+    folder = graph.path.parent
     try:
         found, version = card.read(folder), artifact.tag(folder)
     except (errors.ArtifactError, OSError) as cause:

@@ -13,7 +13,7 @@ from typing import Any, Literal, TypeAlias
 
 import msgspec
 
-from coppice import project
+from coppice import project, runtime
 from retrain import dataset
 from retrain.evaluate import evaluation
 from retrain.pruning import recipe
@@ -98,7 +98,7 @@ class Subject:
     recipe
         What was pruned and how.
     graphs
-        ONNX files by column, for what is measured on the serving runtime.
+        Graphs by column, each with what it is served by, for what is measured as it serves.
     seconds
         Time that the phases of making the candidate took, by name, as far as they have ended.
     """
@@ -110,7 +110,7 @@ class Subject:
     training: project.Split
     rules: evaluation.Rules
     recipe: recipe.Recipe
-    graphs: Mapping[evaluation.Column, str]
+    graphs: Mapping[evaluation.Column, runtime.Packed]
     seconds: Mapping[str, float] = dataclasses.field(default_factory=dict)
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from coppice import project
+from coppice import project, runtime
 from retrain import dataset, train
 from retrain.evaluate import answers
 from tests.support import artifacts, subjects
@@ -31,7 +31,7 @@ def test_a_champion_that_is_only_a_graph_is_asked_in_the_serving_runtime(tmp_pat
     values = np.array([[1.0, 1.0, 1.0, 1.0], [-1.0, -1.0, -1.0, -1.0]] * 200, dtype=np.float32)
     split = project.Split(inputs={"x": values}, targets=np.array([1, 0] * 200))
     subject = dataclasses.replace(
-        subjects.tumours(), models={}, graphs={"champion": str(tmp_path / "model.onnx")}
+        subjects.tumours(), models={}, graphs={"champion": runtime.packed(tmp_path)}
     )
     found = answers.ask(subject, split)
     # The logits are 0 and +4 or -4, so the second class has 1 / (1 + e^-4) or 1 / (1 + e^4).

@@ -1,14 +1,13 @@
 from __future__ import annotations
 
 import dataclasses
-from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 from torch import nn
 
-from coppice import testing
+from coppice import runtime, testing
 from retrain import network, onnx_export
 from retrain.evaluate import cost, evaluation, latency, section
 from tests.support import digits, planted
@@ -34,10 +33,10 @@ def subject(tmp_path_factory: pytest.TempPathFactory) -> section.Subject:
         "parent": network.build(digits.build_model, seed=0).eval(),
         "candidate": network.build(narrow, seed=0).eval(),
     }
-    graphs: dict[str, str] = {}
+    graphs: dict[str, runtime.Packed] = {}
     for name, model in models.items():
-        graphs[name] = str(folder / f"{name}.onnx")
-        onnx_export.export(model, DATA.validation, Path(graphs[name]), task="multiclass")
+        graphs[name] = runtime.Packed(folder / f"{name}.onnx")
+        onnx_export.export(model, DATA.validation, graphs[name].path, task="multiclass")
     return planted.subject(
         DATA,
         models={**models, "null": models["parent"]},

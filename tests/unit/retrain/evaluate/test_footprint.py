@@ -6,17 +6,18 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from coppice import runtime
 from retrain.evaluate import footprint
 from tests.support import artifacts
 
 ROWS = {"x": np.ones((8, 4), np.float32)}
 
 
-def graph(folder: Path, width: int = 4) -> Path:
+def graph(folder: Path, width: int = 4) -> runtime.Packed:
     artifacts.linear_classifier(
         folder, features_in=width, weight=np.ones((width, 64), np.float32), classes=CLASSES
     )
-    return folder / "model.onnx"
+    return runtime.packed(folder)
 
 
 CLASSES = tuple(f"c{at}" for at in range(64))
@@ -34,7 +35,7 @@ def test_a_larger_graph_takes_more_memory(tmp_path: Path) -> None:
 
 def test_a_graph_that_cannot_be_loaded_has_no_footprint(tmp_path: Path) -> None:
     (tmp_path / "model.onnx").write_bytes(b"no graph")
-    assert footprint.measure(tmp_path / "model.onnx", ROWS) is None
+    assert footprint.measure(runtime.Packed(tmp_path / "model.onnx"), ROWS) is None
 
 
 def test_a_measurement_that_takes_too_long_is_given_up(
@@ -46,7 +47,7 @@ def test_a_measurement_that_takes_too_long_is_given_up(
 
 def test_the_growth_is_printed_as_json(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     np.savez(tmp_path / "rows.npz", x=ROWS["x"])
-    footprint.main([str(graph(tmp_path / "made")), str(tmp_path / "rows.npz")])
+    footprint.main([*map(str, graph(tmp_path / "made")), str(tmp_path / "rows.npz")])
     assert json.loads(capsys.readouterr().out)["grown_bytes"] >= 0
 
 

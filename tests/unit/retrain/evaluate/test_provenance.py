@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from coppice import testing
+from coppice import runtime, testing
 from retrain import card, dataset, quality
 from retrain.evaluate import provenance, section
 from tests.support import artifacts, cards, digits, planted
@@ -103,7 +103,7 @@ def test_the_lineage_of_the_parent_comes_from_its_card(tmp_path: Path) -> None:
     tag = cards.register(registry, tmp_path / "made", cards.harmless())
     graph = registry.path(tag) / "model.onnx"
     lineage = card.read(registry.path(tag)).lineage
-    found = provenance.measure(planted.subject(TOLD, graphs={"parent": str(graph)}))
+    found = provenance.measure(planted.subject(TOLD, graphs={"parent": runtime.Packed(graph)}))
     told = facts(found, "The dense parent")
     assert (told["version"], told["origin"]) == (tag, lineage.origin)
     assert told["fingerprint"] == lineage.fingerprint[:16]
@@ -112,7 +112,7 @@ def test_the_lineage_of_the_parent_comes_from_its_card(tmp_path: Path) -> None:
 def test_a_parent_without_a_card_is_told(tmp_path: Path) -> None:
     artifacts.linear_classifier(tmp_path, name="digits")
     (tmp_path / "card.json").unlink(missing_ok=True)
-    graph = str(tmp_path / "model.onnx")
+    graph = runtime.Packed(tmp_path / "model.onnx")
     found = provenance.measure(planted.subject(TOLD, graphs={"parent": graph}))
     assert "cannot be read" in str(facts(found, "The dense parent")["lineage"])
 
