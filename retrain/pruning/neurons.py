@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import collections
 import copy
+import functools
 import math
 import warnings
 from collections.abc import Iterator, Sequence
@@ -23,7 +24,16 @@ from torch.nn.utils import parametrize
 
 from coppice import errors
 from retrain import network
-from retrain.pruning import groups, layers, recurrent, standins, surgery
+from retrain.pruning import (
+    attention,
+    groups,
+    layers,
+    recurrent,
+    rewriting,
+    standins,
+    surgery,
+    views,
+)
 
 CLOSURE_LIMIT = 4096
 """Widest layer whose channels are followed one by one through a split."""
@@ -38,7 +48,7 @@ TRACE_ERRORS = (
     ValueError,
 )
 """What the graph builder raises on a network that it cannot follow."""
-STAND_INS: standins.Kinds = recurrent.STAND_INS
+STAND_INS: standins.Kinds = (*recurrent.STAND_INS, *attention.STAND_INS)
 """What is traced instead of layers that the graph builder cannot follow."""
 
 
@@ -74,7 +84,8 @@ def trace(model: nn.Module, tensors: network.Tensors) -> Coupling:
         try:
             pieces.append(probe.piece(root, items))
         except _Stays as reason:
-            tied = frozenset(owner for owner, part, _ in probe.runs(items) if part.counted)
+            several = len(items[0].idxs) > 1
+            tied = frozenset(name for name, part, _ in probe.runs(items) if several)
             stuck.append(recurrent.Stuck(surgery.Whole(root, str(reason)), tied))
     if not pieces and not stuck:
         message = (
@@ -146,17 +157,20 @@ class _Probe:
         try:
             with warnings.catch_warnings(), torch.enable_grad():
                 warnings.simplefilter("ignore")
-                return torch_pruning.DependencyGraph().build_dependency(
+                rewriter = rewriting.Rewriting()
+                graph = torch_pruning.DependencyGraph().build_dependency(
                     self.model,
                     self.inputs,
                     # Its annotations say less than it takes: any inputs, and a list of pairs.
-                    forward_fn=network.call,  # pyright: ignore[reportArgumentType]
+                    forward_fn=functools.partial(_call, rewriter),  # pyright: ignore[reportArgumentType]
                     unwrapped_parameters=watched,  # pyright: ignore[reportArgumentType]
                     customized_pruners={},
                     ignored_layers=[],
                     ignored_params=[],
                     verbose=False,
                 )
+                views.teach(graph, rewriter.views)
+                return graph
         except TRACE_ERRORS as cause:
             message = (
                 f"the network cannot be traced ({type(cause).__name__}: {cause}); its forward "
@@ -166,10 +180,17 @@ class _Probe:
 
     def found(self) -> Iterator[tuple[str, Any]]:
         """Yield each group that the graph sees, by the name of its root layer."""
-        for items in self.graph.get_all_groups(
-            ignored_layers=[], root_module_types=list(layers.ROOTS)
-        ):
-            yield self.names[id(items[0].dep.target.module)], items
+        seen: set[int] = set()
+        for module in list(self.graph.module2node):
+            if not isinstance(module, layers.ROOTS) or id(module) in seen:
+                continue
+            pruner = self.graph.get_pruner_of_module(module)
+            channels = list(range(pruner.get_out_channels(module)))
+            items = self.graph.get_pruning_group(module, pruner.prune_out_channels, channels)
+            if len(channels) > 1:
+                # A single channel is a weight of many: their group has to be found by itself.
+                seen |= {id(item.dep.target.module) for item in items if _side(item) == "out"}
+            yield self.names[id(module)], items
 
     def piece(self, root: str, items: Any) -> recurrent.Piece:
         """Translate a group of the graph into units and axes, and the runs that they make up.
@@ -179,8 +200,12 @@ class _Probe:
         _Stays
             It has to stay whole.
         """
+        if len(items[0].idxs) == 1:
+            reason = "it has one channel"
+            raise _Stays(reason)
         attends = any(isinstance(i.dep.target.module, nn.MultiheadAttention) for i in items)
-        losses = [pair for item in items if (pair := self._loss(item, attended=attends))]
+        count = len(items[0].idxs)
+        losses = [p for item in items if (p := self._loss(item, count, attended=attends))]
         owners = self._units(items, losses)
         axes = tuple(axis for item, loss in losses for axis in self._axes(item, loss, owners))
         count = max(owners) + 1
@@ -198,15 +223,14 @@ class _Probe:
         runs = tuple(
             recurrent.Run(name, part.counted, self._run(item, part, owners))
             for name, part, item in self.runs(items)
-            if part.counted
         )
         return recurrent.Piece(groups.CoupledGroup(root, count, axes, blocks, width), runs)
 
     def runs(self, items: Any) -> Iterator[tuple[str, standins.Part, Any]]:
-        """Yield the parts of stand-ins whose outputs a group holds, with their layers' names."""
+        """Yield the parts with a count whose outputs a group holds, with their layers' names."""
         for item in items:
             found = self.parts.get(id(item.dep.target.module))
-            if found is not None and _side(item) == "out":
+            if found is not None and found[1].counted and _side(item) == "out":
                 yield *found, item
 
     def unread(self, pieces: Sequence[recurrent.Piece]) -> Iterator[recurrent.Piece]:
@@ -228,7 +252,7 @@ class _Probe:
         assert isinstance(part.out, layers.Loss)
         return self._owners(item, part.out, owners, f"{self.names[id(part.layer)]}.")
 
-    def _loss(self, item: Any, *, attended: bool) -> tuple[Any, layers.Loss] | None:
+    def _loss(self, item: Any, count: int, *, attended: bool) -> tuple[Any, layers.Loss] | None:
         node, module = item.dep.target, item.dep.target.module
         side = _side(item)
         if any(module is tensor for tensor in self.inputs.values()):
@@ -237,12 +261,15 @@ class _Probe:
             raise _Stays("it gives the model's answer")
         if isinstance(module, nn.Parameter):
             return item, self._bare(module, node.pruning_dim)
+        if side == "out" and count > 1 and self.graph.get_out_channels(node) == 1:
+            # One channel beside many: it is a weight that all of them are multiplied with.
+            return None
         if id(module) in self.parts:
             _, part = self.parts[id(module)]
             found = part.out if side == "out" else part.into
             if isinstance(found, str):
                 raise _Stays(found)
-            return item, found
+            return (item, found) if found.slots or found.attributes else None
         if id(module) in self.names:
             loss = layers.loss(module, side)
             if loss is None:
@@ -331,6 +358,13 @@ class _Probe:
             count = getattr(self.real.get_submodule(prefix[:-1]), name)
             return int(count[-1] if isinstance(count, tuple) else count)
         return 0
+
+
+def _call(
+    rewriter: rewriting.Rewriting, model: nn.Module, tensors: network.Tensors
+) -> torch.Tensor:
+    with rewriter:
+        return network.call(model, tensors)
 
 
 def _side(item: Any) -> layers.Side:

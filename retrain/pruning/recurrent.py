@@ -16,7 +16,7 @@ import torch
 from torch import nn
 from torch.nn.utils import rnn
 
-from retrain.pruning import groups, layers, standins, surgery
+from retrain.pruning import groups, layers, rewriting, standins, surgery
 
 GATES = {"LSTM": 4, "GRU": 3, "RNN_TANH": 1, "RNN_RELU": 1}
 """Runs of rows in the weights of each kind of layer."""
@@ -66,8 +66,10 @@ class Layer(standins.StandIn):
             hidden += [_last(one, time, packed) for one in gives]
             steps = torch.cat(gives, dim=-1) if len(gives) > 1 else gives[0]
         outputs = steps if packed is None else packed._replace(data=steps)
-        last = torch.stack(hidden)
-        return outputs, (last, last * 1.0) if real.mode == "LSTM" else last
+        last = rewriting.stacked(hidden)
+        if real.mode != "LSTM":
+            return outputs, last
+        return outputs, (last, rewriting.stacked(one * 1.0 for one in hidden))
 
 
 def _units(name: str, gates: int) -> layers.Loss:
@@ -96,7 +98,7 @@ def _given(states: Any, place: int, time: int, *, flat: bool) -> torch.Tensor | 
 
 def _last(steps: torch.Tensor, time: int, packed: rnn.PackedSequence | None) -> torch.Tensor:
     if packed is not None:
-        return steps[: int(packed.batch_sizes[0])]
+        return steps.index_select(0, torch.arange(int(packed.batch_sizes[0])))
     return steps.select(time, -1)
 
 
@@ -200,7 +202,8 @@ def _unequal(pieces: Sequence[Piece]) -> str | None:
             return "a grouped convolution ties the hidden units that it reads"
         for run in piece.runs:
             places = sorted(run.owners)
-            if places != list(range(places[0], places[0] + len(places))):
+            first = max(places[0], 0)
+            if places != list(range(first, first + len(places))):
                 return f"the hidden units of {run.layer!r} are coupled across each other"
     return None
 

@@ -304,7 +304,7 @@ def visits(count: int, seed: int) -> project.Split:
     return project.Split(inputs={"user": user, "item": item}, targets=above.astype(np.int64))
 
 
-def _architecture(
+def made(
     factory: Callable[[], nn.Module],
     rows: Callable[[int, int], project.Split],
     task: labels.Task = "binary",
@@ -330,15 +330,15 @@ def _data(rows: Callable[[int, int], project.Split], task: labels.Task) -> proje
 
 
 ARCHITECTURES: Mapping[str, Architecture] = {
-    "residual-cnn": _architecture(ResidualCnn, images, "multiclass"),
-    "depthwise-cnn": _architecture(depthwise_cnn, images, "multiclass"),
-    "mlp": _architecture(mlp, vectors),
-    "lstm": _architecture(Lstm, signals),
-    "lstm-2-layers": _architecture(DeepLstm, tokens),
-    "bi-lstm": _architecture(BiLstm, tokens),
-    "gru": _architecture(Gru, amounts, "regression"),
-    "transformer": _architecture(Transformer, tokens),
-    "attention-block": _architecture(AttentionNet, signals),
-    "recommender": _architecture(Recommender, visits),
+    "residual-cnn": made(ResidualCnn, images, "multiclass"),
+    "depthwise-cnn": made(depthwise_cnn, images, "multiclass"),
+    "mlp": made(mlp, vectors),
+    "lstm": made(Lstm, signals),
+    "lstm-2-layers": made(DeepLstm, tokens),
+    "bi-lstm": made(BiLstm, tokens),
+    "gru": made(Gru, amounts, "regression"),
+    "transformer": made(Transformer, tokens),
+    "attention-block": made(AttentionNet, signals),
+    "recommender": made(Recommender, visits),
 }
 """By the names that tests and tables use."""
