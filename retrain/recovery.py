@@ -15,7 +15,7 @@ from torch import nn
 
 from coppice import labels, project, settings
 from retrain import train
-from retrain.pruning import criteria, recipe, schedule, surgery
+from retrain.pruning import connections, criteria, recipe, schedule, surgery
 
 Progress = Callable[[float], None]
 """Told the share that is done; may raise to stop."""
@@ -76,14 +76,20 @@ class Course:
         )
 
     def recover(self, model: nn.Module, progress: Progress = silent) -> None:
-        """Fine-tune after the last cut."""
+        """Fine-tune after the last cut; weights that it has set to zero stay zero."""
         epochs = self.recipe.finetune_epochs
-        self._fit(model, epochs, _Steps(self.passes(epochs), progress), None, None)
+        keep = connections.keeper(model, self.recipe.steps)
+        self._fit(model, epochs, _Steps(self.passes(epochs), progress), None, keep)
 
     def control(self, model: nn.Module, progress: Progress = silent) -> None:
         """Train an unpruned copy of the teacher for as long as a pruned one is trained in all."""
-        epochs = self._epochs_before() + self.recipe.finetune_epochs
+        epochs = self.epochs
         self._fit(model, epochs, _Steps(self.passes(epochs), progress), None, None)
+
+    @property
+    def epochs(self) -> int:
+        """Passes of all training of a pruned model, and of its null control."""
+        return self._epochs_before() + self.recipe.finetune_epochs
 
     def _epochs_before(self) -> int:
         how = self.recipe

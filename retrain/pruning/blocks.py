@@ -86,8 +86,10 @@ def cut(model: nn.Module, job: jobs.Job) -> surgery.Surgery:
     PruningError
         No block of the network can be left out, or the criterion cannot rank them.
     """
+    if job.step.removes_nothing:
+        return surgery.Surgery()
     found = find(model, jobs.example(job.split))
-    if not found.group.modules and not job.before:
+    if not found.group.modules and GROUP not in job.before:
         raise errors.PruningError(_none(found.reasons))
     gathered = evidence.gather(model, job.split, task=job.task, seed=job.seed)
     scores = units.score([found.group], gathered, job.step.criterion, job.step.level)[0]

@@ -28,7 +28,8 @@ class Job:
     due
         Share of the step's amounts that is due by now, in (0, 1].
     before
-        Channels of the groups before the first cut, by name.
+        What there was before the step's first cut, by name: channels of groups, blocks, and weights
+        of tensors that were not zero.
     task, seed
         Of the loss, and of the draws.
     """

@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import dataclasses
 import difflib
+import math
 import re
 from collections.abc import Mapping
-from typing import Any, Literal, Self
+from typing import Any, Literal, NamedTuple, Self
 
 import msgspec
 
 from coppice import errors, settings
 from retrain.pruning import criteria
 
-LEVELS = ("neuron", "layer")
-"""What can be removed. `neuron` stands for whole units, filters and heads, `layer` for blocks."""
+LEVELS = ("neuron", "layer", "connection")
+"""What can be removed: whole units, filters and heads; whole blocks; or single weights."""
+UNSTRUCTURED = "unstructured"
+"""The pattern under which any weight may go."""
 SCOPES = ("local", "global", "criterion")
 """Over what the amount holds: each group, all together, or as the criterion allots it."""
 SCHEDULES = ("one-shot", "iterative", "gradual")
@@ -45,7 +48,8 @@ class Step:
         Neuron level: what goes inside attention beside the width it reads and gives; whole `heads`,
         or channels of every head, `dims`.
     pattern
-        Connection level: `unstructured`, or `N:M` to keep N of every M neighbours in a row.
+        Connection level: `unstructured`, or `N:M` to keep N of every M neighbours in a row, for
+        which the amount has to be 1 - N/M.
     """
 
     level: str = "neuron"
@@ -55,7 +59,7 @@ class Step:
     scope: str = "local"
     align: int = 8
     inside: Literal["heads", "dims"] = "heads"
-    pattern: str = "unstructured"
+    pattern: str = UNSTRUCTURED
 
     def __post_init__(self) -> None:
         """Refuse what cannot be carried out, before any time is spent on it."""
@@ -66,9 +70,18 @@ class Step:
         for name, amount in {"amount": self.amount, **self.amounts}.items():
             _check_range(name, amount, holds=0 <= amount < 1, allowed="[0, 1)")
         _check_range("align", self.align, holds=self.align >= 1, allowed="1, 2, 3, ...")
-        if self.pattern != "unstructured" and not _of_a_run(self.pattern):
-            message = f"recipe: pattern is {self.pattern!r}, allowed: unstructured, or such as 2:4"
+        if self.pattern != UNSTRUCTURED:
+            self._check_pattern()
+
+    def _check_pattern(self) -> None:
+        run = run_of(self.pattern)
+        if self.level != "connection":
+            message = f"recipe: pattern {self.pattern} is of level connection, not {self.level}"
             raise errors.PruningError(message)
+        for name, amount in {"amount": self.amount, **self.amounts}.items():
+            holds = not amount or math.isclose(amount, run.amount, rel_tol=1e-6)
+            allowed = f"{run.amount:g}, which pattern {self.pattern} removes, or 0"
+            _check_range(name, amount, holds=holds, allowed=allowed)
 
     @property
     def removes_nothing(self) -> bool:
@@ -84,17 +97,54 @@ class Step:
         return self.amounts.get(name, self.amount)
 
     def scaled(self, factor: float) -> Self:
-        """Return the same step with every amount times a factor."""
+        """Return the same step with every amount times a factor, a pattern's to a lower one.
+
+        >>> step = Step(level="connection", pattern="2:4").scaled(0.9)
+        >>> (step.pattern, step.amount)
+        ('3:4', 0.25)
+        """
+        pattern = self.pattern
+        if pattern != UNSTRUCTURED:
+            run = run_of(pattern)
+            kept = run.length - math.floor((run.length - run.kept) * factor)
+            factor = (1 - kept / run.length) / run.amount
+            pattern = f"{kept}:{run.length}" if kept < run.length else pattern
         return dataclasses.replace(
             self,
             amount=self.amount * factor,
             amounts={name: amount * factor for name, amount in self.amounts.items()},
+            pattern=pattern,
         )
 
 
-def _of_a_run(pattern: str) -> bool:
+class Run(NamedTuple):
+    """How many of so many neighbours stay."""
+
+    kept: int
+    length: int
+
+    @property
+    def amount(self) -> float:
+        """Share that is removed."""
+        return 1 - self.kept / self.length
+
+
+def run_of(pattern: str) -> Run:
+    """Read a pattern `N:M`.
+
+    >>> run_of("2:4")
+    Run(kept=2, length=4)
+
+    Raises
+    ------
+    PruningError
+        It is not one.
+    """
     parts = re.fullmatch(r"(\d+):(\d+)", pattern)
-    return parts is not None and 1 <= int(parts[1]) < int(parts[2])
+    if parts is None or not 1 <= int(parts[1]) < int(parts[2]):
+        message = f"recipe: pattern is {pattern!r}, allowed: {UNSTRUCTURED}, or such as 2:4"
+        raise errors.PruningError(message)
+    return Run(int(parts[1]), int(parts[2]))
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

@@ -7,6 +7,7 @@ re-estimated, and between two cuts the caller's training runs.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple, Protocol
 
@@ -18,7 +19,7 @@ from torch.utils import flop_counter
 
 from coppice import errors, labels, project
 from retrain import network, train
-from retrain.pruning import blocks, criteria, groups, jobs, recipe, surgery, units
+from retrain.pruning import blocks, connections, criteria, groups, jobs, recipe, surgery, units
 
 
 class Level(NamedTuple):
@@ -39,6 +40,7 @@ class Level(NamedTuple):
 LEVELS: Mapping[str, Level] = {
     "neuron": Level(units.cut, lambda model, split: units.couple(model, split).groups),
     "layer": Level(blocks.cut, blocks.couple),
+    "connection": Level(connections.cut, connections.couple),
 }
 """By the names that a recipe uses."""
 
@@ -100,28 +102,37 @@ def prune(
         The model does not fit the data.
     """
     network.check(model, split, task)
+    for step in plan.steps:
+        criteria.check(step.criterion, step.level)
     model.eval()
     record = surgery.Surgery()
     if any(step.level == "neuron" for step in plan.steps):
         record = units.prepare(model, split)
-    for step in plan.steps:
-        _train_sparse(model, split, step, plan, tune)
+    for place, step in enumerate(plan.steps):
+        kept = functools.partial(_keeping, tune, model, plan.steps[: place + 1])
+        _train_sparse(model, split, step, plan, kept())
         # A step's amounts are shares of what the steps before it have left.
-        removed = surgery.Surgery()
+        removed, alive = surgery.Surgery(), connections.alive(model)
         for number, due in enumerate(plan.dues):
             if number > 0:
-                tune(model, plan.round_epochs)
-            before = {group.name: group.before for group in removed.groups}
+                kept()(model, plan.round_epochs)
+            before = alive | {group.name: group.before for group in removed.groups}
             job = jobs.Job(split=split, step=step, due=due, before=before, task=task, seed=seed)
             removed = surgery.compose(removed, LEVELS[step.level].cut(model, job))
             train.reestimate_batch_norm(model, split, plan.batch_norm_rows)
         if removed.changes_nothing and not step.removes_nothing:
             raise errors.PruningError(_nothing(removed, step))
-        record = surgery.compose(record, removed)
+        record = connections.counted(model, surgery.compose(record, removed))
     return record
 
 
-_KINDS = {"neuron": "channels", "layer": "blocks"}
+def _keeping(tune: Tune, model: nn.Module, steps: Sequence[recipe.Step]) -> Tune:
+    """Return a training that keeps the zeros which steps have made."""
+    keep = connections.keeper(model, steps)
+    return tune if keep is None else functools.partial(tune, after_step=keep)
+
+
+_KINDS = {"neuron": "channels", "layer": "blocks", "connection": "weights"}
 
 
 def _nothing(record: surgery.Surgery, step: recipe.Step) -> str:

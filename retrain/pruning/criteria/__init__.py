@@ -9,6 +9,7 @@ from __future__ import annotations
 import importlib
 import pkgutil
 
+from coppice import errors
 from retrain.pruning.criteria import base
 
 
@@ -27,3 +28,21 @@ def load(name: str) -> base.Criterion:
     module = importlib.import_module(f"{__name__}.{name.replace('-', '_')}")
     found: base.Criterion = module.CRITERION
     return found
+
+
+def check(name: str, level: str) -> base.Criterion:
+    """Return a criterion that ranks what a level removes.
+
+    Raises
+    ------
+    PruningError
+        It does not rank this; the message says at which levels it can be used.
+    """
+    criterion = load(name)
+    known = criterion.levels if criterion.score is not None else ()
+    known = (*known, "connection") if criterion.weigh is not None else known
+    if level not in known:
+        where = " or ".join(known)
+        message = f"{name} does not rank what level {level} removes; use it with level {where}"
+        raise errors.PruningError(message)
+    return criterion

@@ -171,3 +171,33 @@ def test_an_unknown_name_in_a_step_is_refused(field: str) -> None:
 def test_an_amount_of_a_single_group_is_checked() -> None:
     with pytest.raises(errors.PruningError, match=r"stem is 1\.5"):
         recipe.Step(amounts={"stem": 1.5})
+
+
+@pytest.mark.parametrize(
+    ("pattern", "amount", "factor", "milder"),
+    [
+        ("2:4", 0.5, 0.9, ("3:4", 0.25)),  # of the 2 that go, 1.8: 1
+        ("1:4", 0.75, 0.7, ("2:4", 0.5)),  # of 3, 2.1: 2
+        ("2:4", 0.5, 0.4, ("2:4", 0.0)),  # of 2, 0.8: nothing
+    ],
+)
+def test_a_milder_pattern_keeps_more_of_a_run(
+    pattern: str, amount: float, factor: float, milder: tuple[str, float]
+) -> None:
+    given = recipe.Recipe(level="connection", pattern=pattern, amount=amount).milder(factor)
+    assert (given.pattern, given.amount) == milder
+
+
+def test_a_pattern_and_its_amount_have_to_agree() -> None:
+    with pytest.raises(errors.PruningError, match=r"amount is 0.5, allowed: 0.75, which"):
+        recipe.Recipe(level="connection", pattern="1:4")
+
+
+def test_single_tensors_can_be_left_out_of_a_pattern() -> None:
+    amounts = {"stem.weight": 0.0}
+    assert recipe.Recipe(level="connection", pattern="2:4", amounts=amounts).amounts == amounts
+
+
+def test_a_pattern_of_another_level_is_refused() -> None:
+    with pytest.raises(errors.PruningError, match="pattern 2:4 is of level connection, not neuron"):
+        recipe.Recipe(pattern="2:4")
