@@ -75,7 +75,7 @@ def clean_rows(
     tensors
         From `monitoring`.
     """
-    rows = spread(_joined(data.validation, data.holdout), REFERENCE_ROWS)
+    rows = spread(joined(data.validation, data.holdout), REFERENCE_ROWS)
     scores = _run(session, rows, runtime.SCORES)
     basis = features.read_basis(tensors)
     columns = features.monitoring_features(
@@ -107,7 +107,8 @@ def slice_masks(split: project.Split) -> dict[str, project.Array]:
     return found
 
 
-def _joined(first: project.Split, second: project.Split) -> project.Split:
+def joined(first: project.Split, second: project.Split) -> project.Split:
+    """Return the rows of both, one after the other, with the slices that both have."""
     return project.Split(
         inputs={
             name: np.concatenate([array, second.inputs[name]])

@@ -6,7 +6,7 @@ precision. The dense parent and the null control are asked in torch.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import TypeAlias
 
 import numpy as np
@@ -62,16 +62,26 @@ def of_graph(packed: runtime.Packed, split: project.Split) -> Floats:
     ArtifactError
         It cannot be loaded, or its answers are not finite.
     """
-    graph = runtime.load(packed)
+    return through(runtime.load(packed).run, split)
+
+
+def through(
+    run: Callable[[Mapping[str, project.Array]], Mapping[str, project.Array]], split: project.Split
+) -> Floats:
+    """Ask whatever answers a batch with named outputs, a part of the rows at a time.
+
+    Raises
+    ------
+    ArtifactError
+        Its answers are not finite.
+    """
     step = train.PREDICT_ROWS
     parts = [
-        graph.run({name: array[at : at + step] for name, array in split.inputs.items()})[
-            runtime.SCORES
-        ]
+        run({name: array[at : at + step] for name, array in split.inputs.items()})[runtime.SCORES]
         for at in range(0, split.rows, step)
     ]
     found = np.concatenate(parts).astype(np.float64)
     if not np.isfinite(found).all():
-        message = f"{packed.path} answers NaN or infinite values, run by {packed.engine}"
+        message = "the graph answers NaN or infinite values to real rows"
         raise errors.ArtifactError(message)
     return found[:, 0] if found.shape[1:] == (1,) else found

@@ -12,7 +12,7 @@ import pytest
 
 ROOT = Path(__file__).parents[2]
 
-HEAVY = {"torch", "evidently", "torch_pruning", "sklearn", "onnx", "onnxscript", "matplotlib"}
+HEAVY = {"torch", "openvino", "evidently", "torch_pruning", "sklearn", "onnx", "onnxscript", "matplotlib"}
 
 PROGRAM = """
 import importlib, json, pkgutil, sys

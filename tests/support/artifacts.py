@@ -289,3 +289,10 @@ def _write_tensors(folder: Path, linear: Linear, specs: tuple[artifact.TensorSpe
     safetensors.numpy.save_file(monitoring, folder / artifact.MONITORING)
     safetensors.numpy.save_file(reference, folder / artifact.REFERENCE)
     safetensors.numpy.save_file(weights, folder / artifact.WEIGHTS)
+
+
+def served_by(folder: Path, engine: artifact.Engine, precision: artifact.Precision = "fp32") -> str:
+    """Seal an artifact again, for another engine, and return its new tag."""
+    manifest = artifact.read_manifest(folder)
+    changed = msgspec.structs.replace(manifest, engine=engine, precision=precision)
+    return artifact.write_manifest(folder, changed)

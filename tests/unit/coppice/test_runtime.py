@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import json
+import sys
 import threading
 from pathlib import Path
 
@@ -250,3 +252,59 @@ class TestSession:
         two = runtime.Session(folder / artifact.MODEL, threads=2).run(inputs)["scores"]
 
         assert np.abs(one.astype(np.float32) - two.astype(np.float32)).max() < 1e-6
+
+
+class TestEngine:
+    @pytest.fixture
+    def folder(self, tmp_path: Path) -> Path:
+        artifacts.linear_classifier(tmp_path)
+        return tmp_path
+
+    @pytest.mark.parametrize("precision", ["fp32", "bf16"])
+    def test_a_version_is_served_by_the_engine_that_its_manifest_names(
+        self, folder: Path, precision: artifact.Precision
+    ) -> None:
+        pytest.importorskip("openvino", reason="needs the extra `openvino`")
+        rows = {"x": artifacts.rows(9)}
+        plain = runtime.Runtime(folder).predict(rows)
+        tag = artifacts.served_by(folder, "openvino", precision)
+        served = runtime.Runtime(folder, expected_tag=tag)
+        assert runtime.packed(folder) == (folder / "model.onnx", "openvino", precision)
+        assert type(served._session).__module__ == "coppice.openvino"
+        # What bf16 may be off by is derived in test_openvino.
+        assert np.abs(served.predict(rows).scores - plain.scores).max() <= 0.01
+        assert served.predict(rows).features.shape == plain.features.shape
+
+    def test_a_version_whose_engine_is_not_installed_is_an_artifact_that_cannot_be_used(
+        self, folder: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        artifacts.served_by(folder, "openvino")
+        monkeypatch.setitem(sys.modules, "openvino", None)
+        with pytest.raises(errors.EngineMissing, match=r"pip install 'coppice\[openvino\]'"):
+            runtime.Runtime(folder)
+
+    @pytest.mark.parametrize(
+        ("old", "new", "text"),
+        [
+            (b'"onnxruntime"', b'"tensorrt"', r"Invalid enum value 'tensorrt'.*engine"),
+            (b'"fp32"', b'"fp4"', r"Invalid enum value 'fp4'.*precision"),
+            (b'"fp32"', b'"bf16"', "bf16 needs openvino"),
+        ],
+    )
+    def test_a_manifest_that_names_no_engine_of_ours_is_corrupt(
+        self, folder: Path, old: bytes, new: bytes, text: str
+    ) -> None:
+        manifest = folder / artifact.MANIFEST
+        assert old in manifest.read_bytes()
+        manifest.write_bytes(manifest.read_bytes().replace(old, new))
+        with pytest.raises(errors.ArtifactCorrupt, match=text):
+            runtime.Runtime(folder)
+
+    def test_a_manifest_from_before_there_were_engines_is_served_by_the_first(
+        self, folder: Path
+    ) -> None:
+        manifest = folder / artifact.MANIFEST
+        tree = json.loads(manifest.read_bytes())
+        del tree["engine"]
+        manifest.write_text(json.dumps(tree))
+        assert runtime.packed(folder).engine == "onnxruntime"
