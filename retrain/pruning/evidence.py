@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import collections
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import TypeAlias
 
 import numpy as np
 import torch
@@ -29,6 +30,7 @@ def gather(
         model=model,
         gradients=lambda: gradients(model, split, task=task, seed=seed),
         activations=lambda names: activations(model, names, split, seed=seed),
+        outputs=lambda names: outputs(model, names, split, seed=seed),
         loss_of=lambda other: mean_loss(other, split, task=task, seed=seed),
         seed=seed,
     )
@@ -74,19 +76,41 @@ def activations(
 ) -> Iterator[Mapping[str, torch.Tensor]]:
     """Yield what named modules read on minibatches drawn from a split, in evaluation mode."""
     for rows in _batches(split, seed):
-        read: dict[str, list[torch.Tensor]] = collections.defaultdict(list)
-        hooks = [_listen(model.get_submodule(name), read[name]) for name in names]
-        try:
-            with torch.no_grad():
-                network.call(model, network.to_tensors(rows.inputs))
-        finally:
-            for hook in hooks:
-                hook.remove()
-        yield {name: torch.cat(calls) for name, calls in read.items() if calls}
+        yield _heard(model, names, rows, _before)
 
 
-def _listen(module: nn.Module, calls: list[torch.Tensor]) -> RemovableHandle:
-    return module.register_forward_pre_hook(lambda _, read: calls.append(read[0].detach()))
+def outputs(
+    model: nn.Module, names: Sequence[str], split: project.Split, *, seed: int
+) -> Iterator[Mapping[str, torch.Tensor]]:
+    """Yield what named modules give on the same minibatches; each gives one tensor."""
+    for rows in _batches(split, seed):
+        yield _heard(model, names, rows, _after)
+
+
+Listen: TypeAlias = Callable[[nn.Module, list[torch.Tensor]], RemovableHandle]
+
+
+def _heard(
+    model: nn.Module, names: Sequence[str], rows: project.Split, listen: Listen
+) -> dict[str, torch.Tensor]:
+    heard: dict[str, list[torch.Tensor]] = collections.defaultdict(list)
+    hooks = [listen(model.get_submodule(name), heard[name]) for name in names]
+    try:
+        with torch.no_grad():
+            network.call(model, network.to_tensors(rows.inputs))
+    finally:
+        for hook in hooks:
+            hook.remove()
+    return {name: torch.cat(calls) for name, calls in heard.items() if calls}
+
+
+# Copies, because what comes after may write into a tensor.
+def _before(module: nn.Module, calls: list[torch.Tensor]) -> RemovableHandle:
+    return module.register_forward_pre_hook(lambda _, read: calls.append(read[0].clone()))
+
+
+def _after(module: nn.Module, calls: list[torch.Tensor]) -> RemovableHandle:
+    return module.register_forward_hook(lambda _m, _r, given: calls.append(given.clone()))
 
 
 def mean_loss(model: nn.Module, split: project.Split, *, task: labels.Task, seed: int) -> float:

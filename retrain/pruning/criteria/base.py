@@ -37,6 +37,8 @@ class Evidence:
         Mean loss of a model like this one on the scoring rows.
     seed
         For criteria that draw.
+    outputs
+        As `activations`, of what each module gives: one tensor, as blocks do.
     """
 
     model: nn.Module
@@ -44,6 +46,7 @@ class Evidence:
     activations: Callable[[Sequence[str]], Iterator[Values]]
     loss_of: Callable[[nn.Module], float]
     seed: int = 0
+    outputs: Callable[[Sequence[str]], Iterator[Values]] = lambda _: iter(())
 
     @property
     def parameters(self) -> dict[str, torch.Tensor]:

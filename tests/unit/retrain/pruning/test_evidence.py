@@ -58,3 +58,20 @@ def test_gathered_evidence_holds_the_model_s_parameters() -> None:
     assert found.loss_of(model) > 0
     assert len(next(found.gradients())) == len(found.parameters)
     assert set(next(found.activations(["2"]))) == {"2"}
+
+
+def test_outputs_are_what_a_module_gives_on_the_same_rows() -> None:
+    split = networks.vectors(100)
+    model = networks.mlp().eval()
+    reads = evidence.activations(model, ["0", "1"], split, seed=0)
+    gives = evidence.outputs(model, ["0", "1"], split, seed=0)
+    for read, given in zip(reads, gives, strict=True):
+        # What the first layer gives the second reads.
+        assert torch.equal(given["0"], read["1"])
+        assert torch.equal(given["1"], read["1"].relu())
+
+
+def test_what_a_module_reads_is_seen_before_it_writes_into_it() -> None:
+    model = torch.nn.Sequential(torch.nn.ReLU(inplace=True), torch.nn.Linear(6, 2)).eval()
+    (read,) = evidence.activations(model, ["0"], networks.vectors(), seed=0)
+    assert (read["0"] < 0).any()

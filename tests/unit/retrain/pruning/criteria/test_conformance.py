@@ -10,20 +10,12 @@ import torch
 from torch import nn
 
 from coppice import errors
-from retrain.pruning import criteria, evidence, groups, units
+from retrain.pruning import blocks, criteria, evidence, groups, jobs, units
 from retrain.pruning.criteria import base
 from tests.support import architectures
 
 NET = architectures.ARCHITECTURES["residual-cnn"]
-LAYERS = groups.CoupledGroup(
-    "layers",
-    2,
-    tuple(
-        groups.Axis(name, 0, (place,) * len(parameter))
-        for place, block in enumerate(("blocks.0", "blocks.2"))
-        for name, parameter in NET.model().get_submodule(block).named_parameters(prefix=block)
-    ),
-)
+LAYERS = blocks.find(NET.model(), jobs.example(NET.data().train)).group
 """The two blocks that keep their shape."""
 
 
