@@ -39,6 +39,7 @@ from coppice_cli.commands import (
     rollout,
     score,
     status,
+    sweep,
     up,
 )
 
@@ -58,6 +59,7 @@ PROJECT, RUN, LOOK = "Your project", "Run the loop", "Look and steer"
 app.command(rich_help_panel=PROJECT)(init.init)
 app.command(rich_help_panel=PROJECT)(doctor.doctor)
 app.command(rich_help_panel=PROJECT)(prune.prune)
+app.command(rich_help_panel=PROJECT)(sweep.sweep)
 app.command(rich_help_panel=PROJECT)(demo.demo)
 app.command(rich_help_panel=RUN)(up.up)
 app.command(rich_help_panel=RUN)(processes.serve)

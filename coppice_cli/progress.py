@@ -37,6 +37,72 @@ def bars(screen: rich.console.Console) -> Iterator[Tell]:
         yield tell
 
 
+@contextlib.contextmanager
+def sweep_bars(screen: rich.console.Console) -> Iterator[Callable[[SweepTold], None]]:
+    """Show two bars: the combinations with the time that is left, and the one that is worked on.
+
+    What was finished before this run does not count as its speed.
+    """
+    columns = (
+        rich.progress.TextColumn("{task.description:<28}"),
+        rich.progress.BarColumn(bar_width=20),
+        rich.progress.TaskProgressColumn(),
+        rich.progress.TextColumn("{task.fields[told]}"),
+        rich.progress.TimeElapsedColumn(),
+        rich.progress.TimeRemainingColumn(),
+    )
+    # A combination takes minutes, and the usual half minute of speed would forget the one before.
+    with rich.progress.Progress(*columns, console=screen, speed_estimate_period=86_400) as shown:
+        whole: rich.progress.TaskID | None = None
+        current = shown.add_task("", total=1.0, told="", visible=False)
+
+        def tell(told: SweepTold) -> None:
+            nonlocal whole
+            if whole is None and told.what != "dense parent":
+                whole = shown.add_task("all", total=told.total, completed=told.done, told="")
+            if whole is not None:
+                done = f"{told.done} of {told.total}"
+                shown.update(whole, completed=told.done, told=done)
+            shown.update(
+                current,
+                description=told.what,
+                completed=told.share,
+                told=told.phase,
+                visible=bool(told.what),
+            )
+
+        yield tell
+
+
+class SweepTold(Protocol):
+    """How far a sweep is: `retrain.sweep.run.Told`."""
+
+    @property
+    def done(self) -> int:
+        """Combinations that are finished."""
+        ...
+
+    @property
+    def total(self) -> int:
+        """All combinations."""
+        ...
+
+    @property
+    def what(self) -> str:
+        """The one that is worked on."""
+        ...
+
+    @property
+    def phase(self) -> str:
+        """What is done with it now."""
+        ...
+
+    @property
+    def share(self) -> float:
+        """How much of that is done."""
+        ...
+
+
 class RowsTold(Protocol):
     """Is told how many rows are done, and the share of all that they are."""
 

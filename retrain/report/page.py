@@ -6,7 +6,7 @@ the card, so the page of an old version can be written again at any time.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +18,7 @@ from retrain.evaluate import section
 from retrain.report import pictures, standards, summary, words
 
 TEMPLATE = Path(__file__).parent / "page.html.j2"
+STYLE = Path(__file__).parent / "style.css"
 WORDY = 24
 """Characters of a row's name from which on its column gets more room."""
 LONG_TABLE = 15
@@ -32,6 +33,11 @@ VERDICTS = {
 
 def render(made: card.Card, tag: str) -> str:
     """Return the page of one version."""
+    return filled(TEMPLATE, _content(made, tag))
+
+
+def filled(template: Path, content: Mapping[str, Any]) -> str:
+    """Fill a template of this folder, in the style that all pages share."""
     environment = jinja2.Environment(
         autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
@@ -41,8 +47,9 @@ def render(made: card.Card, tag: str) -> str:
         "interval": words.interval,
         "words": words.name,
     }
-    page = environment.from_string(TEMPLATE.read_text(encoding="utf-8"))
-    return page.render(**_content(made, tag))
+    style = markupsafe.Markup(STYLE.read_text(encoding="utf-8").rstrip())  # noqa: S704 - our own
+    page = environment.from_string(template.read_text(encoding="utf-8"))
+    return page.render(style=style, **content)
 
 
 def _content(made: card.Card, tag: str) -> dict[str, Any]:

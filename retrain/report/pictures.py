@@ -40,10 +40,29 @@ def chart(found: section.Chart, place: str) -> str:
     height = HEIGHT
     if found.kind == "bars" and _lying(found):
         height = max(HEIGHT, 0.8 + 0.22 * len(found.labels) * max(len(found.series), 1))
-    return _draw(lambda axes: _whole(axes, found, paint[found.kind]), found.title, place, height)
+    return draw(lambda axes: _whole(axes, found, paint[found.kind]), found.title, place, height)
 
 
-def _draw(paint: Callable[[Any], None], title: str, place: str, height: float) -> str:
+def draw(
+    paint: Callable[[Any], None],
+    title: str,
+    place: str,
+    height: float = HEIGHT,
+    description: str = "",
+) -> str:
+    """Draw one picture as an SVG element, whose bytes follow from the arguments alone.
+
+    Parameters
+    ----------
+    paint
+        Is given Matplotlib's axes.
+    title, description
+        For those who cannot see it.
+    place
+        A word of its own for every picture of a page, which keeps their ids apart.
+    height
+        In inches; the width is always the same.
+    """
     import matplotlib as mpl
     from matplotlib import figure
 
@@ -56,7 +75,12 @@ def _draw(paint: Callable[[Any], None], title: str, place: str, height: float) -
     drawn = text.getvalue()[text.getvalue().index("<svg") :]
     drawn = re.sub(r'(\bid="|href="#|url\(#)', rf"\g<1>{place}-", drawn)
     label = html.escape(title, quote=True)
-    return drawn.replace("<svg ", f'<svg role="img" aria-label="{label}" ', 1)
+    drawn = drawn.replace("<svg ", f'<svg role="img" aria-label="{label}" ', 1)
+    if not description:
+        return drawn
+    # Screen readers take the first of each that they find.
+    told = f"<title>{label}</title><desc>{html.escape(description)}</desc>"
+    return re.sub(r"(<svg [^>]*>)", lambda found: found[1] + told, drawn, count=1)
 
 
 def _whole(axes: Any, found: section.Chart, paint: Callable[[Any, section.Chart], None]) -> None:
