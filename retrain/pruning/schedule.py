@@ -7,8 +7,9 @@ re-estimated, and between two cuts the caller's training runs.
 
 from __future__ import annotations
 
+import contextlib
 import functools
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple, Protocol
 
 import numpy as np
@@ -198,7 +199,19 @@ def _counted(model: nn.Module, split: project.Split) -> flop_counter.FlopCounter
     # The counter knows products, not fused kernels: gradients keep the encoder layer from one, and
     # the plain form of attention from another.
     plain = attention.sdpa_kernel(attention.SDPBackend.MATH)
-    with counter, plain, torch.enable_grad():
+    with counter, plain, _without_onednn(), torch.enable_grad():
         network.call(model, tensors)
     model.train(was_training)
     return counter
+
+
+@contextlib.contextmanager
+def _without_onednn() -> Iterator[None]:
+    """Keep recurrent layers from a fused kernel inside the block."""
+    onednn: Any = torch.backends.mkldnn
+    before = onednn.enabled
+    onednn.enabled = False
+    try:
+        yield
+    finally:
+        onednn.enabled = before

@@ -13,7 +13,7 @@ from torch import nn
 from coppice import errors, labels, project
 from retrain import network, train
 from retrain.pruning import recipe, schedule, surgery
-from tests.support import networks
+from tests.support import architectures, networks
 
 Rows = Callable[[], project.Split]
 
@@ -250,6 +250,13 @@ def test_attention_counts_in_the_cost() -> None:
     # Per token: query, key, value 3 * 32 * 32, output 32 * 32, feed-forward 2 * 32 * 64; 5 tokens.
     # Attention: 2 products of 5 * 5 * 32. Head: 32 * 2.
     assert found.macs == 5 * (4 * 32 * 32 + 2 * 32 * 64) + 2 * 5 * 5 * 32 + 64
+
+
+def test_a_recurrent_layer_counts_in_the_cost() -> None:
+    lstm = architectures.ARCHITECTURES["lstm"]
+    found = schedule.cost(lstm.model(), lstm.data().train)
+    # At each of 6 steps 4 gates of 24 units read 4 signals and 24 states. Head: 24 * 2.
+    assert found.macs == 6 * 4 * 24 * (4 + 24) + 48
 
 
 def test_the_cost_is_lower_after_a_cut() -> None:
