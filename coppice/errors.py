@@ -32,6 +32,7 @@ is wrapped where the library is at home and chained as the cause; bugs are never
     │   └── NotReady                         HTTP 503
     ├── PruningError                exit 6            a recipe that cannot be carried out
     ├── GateRefused                 exit 4            a candidate that failed its gates
+    │   └── BudgetMissed                              no width does what a search was asked for
     ├── RolloutError                exit 7            a step that the state does not allow
     │   └── ClusterConflict                           somebody else wrote the object in between
     └── EnvironmentProblem          exit 8            port taken, disk full, package shadowed
@@ -203,6 +204,10 @@ class GateRefused(CoppiceError):
     """The candidate failed a gate. `--force` registers it all the same, and says so in its card."""
 
     exit_code = 4
+
+
+class BudgetMissed(GateRefused):
+    """No width meets the budget. Allow a larger loss, or ask for less."""
 
 
 class RolloutError(CoppiceError):

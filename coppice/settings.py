@@ -41,6 +41,7 @@ from coppice.sections_cluster import ClusterSettings
 from coppice.sections_events import EventSettings
 from coppice.sections_kafka import KafkaSettings
 from coppice.sections_pack import PackSettings
+from coppice.sections_search import SearchSettings
 from coppice.sections_serve import ServeSettings
 from coppice.sections_store import StoreSettings
 
@@ -61,6 +62,7 @@ __all__ = [
     "PruneSettings",
     "RetrainSettings",
     "RolloutSettings",
+    "SearchSettings",
     "Section",
     "ServeSettings",
     "Settings",
@@ -93,6 +95,7 @@ class Settings(BaseSettings):
     train: TrainSettings = TrainSettings()
     prune: PruneSettings = PruneSettings()
     pack: PackSettings = PackSettings()
+    search: SearchSettings = SearchSettings()
     gates: GateSettings = GateSettings()
     inspect: InspectSettings = InspectSettings()
     serve: ServeSettings = ServeSettings()

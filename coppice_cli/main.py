@@ -25,6 +25,7 @@ from coppice_cli.commands import (
     compare,
     demo,
     doctor,
+    export,
     follow,
     gate,
     init,
@@ -38,6 +39,7 @@ from coppice_cli.commands import (
     report,
     rollout,
     score,
+    search,
     status,
     sweep,
     up,
@@ -60,10 +62,12 @@ app.command(rich_help_panel=PROJECT)(init.init)
 app.command(rich_help_panel=PROJECT)(doctor.doctor)
 app.command(rich_help_panel=PROJECT)(prune.prune)
 app.command(rich_help_panel=PROJECT)(sweep.sweep)
+app.command(rich_help_panel=PROJECT)(search.search)
 app.command(rich_help_panel=PROJECT)(demo.demo)
 app.command(rich_help_panel=RUN)(up.up)
 app.command(rich_help_panel=RUN)(processes.serve)
 app.command(rich_help_panel=RUN)(score.score)
+app.command(rich_help_panel=RUN)(export.export)
 app.command(rich_help_panel=RUN)(bake.bake)
 app.command(rich_help_panel=RUN)(pull.pull)
 app.command(rich_help_panel=RUN)(pull.push)

@@ -79,6 +79,17 @@ def test_every_default_is_a_promise() -> None:
             "min_gain": 1.1,
             "batch_rows": 1,
         },
+        "search": {
+            "target": "latency",
+            "max_drop": 0.005,
+            "max_slice_drop": 0.05,
+            "batch_rows": 1,
+            "structures": 120,
+            "sensitivity_rows": 1000,
+            "probe_epochs": 2,
+            "probe_rows": 20_000,
+            "minutes": None,
+        },
         "gates": {
             "max_score_drop": 0.01,
             "max_slice_drop": 0.05,

@@ -1,0 +1,83 @@
+"""`coppice search`: choose the widths of a recipe by what they cost on the target."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from coppice_cli import compose, console, options
+
+
+def search(
+    folder: options.Project = options.HERE,
+    target: Annotated[
+        str | None, typer.Option(help="What is to become less: latency, size, memory or macs.")
+    ] = None,
+    at_least: Annotated[
+        float | None,
+        typer.Option(
+            metavar="TIMES", help="Ask for a cost so many times better, at the least damage."
+        ),
+    ] = None,
+    max_drop: Annotated[
+        float | None, typer.Option(help="Largest loss of mean score, e.g. 0.005.")
+    ] = None,
+    max_slice_drop: Annotated[
+        float | None, typer.Option(help="Largest loss of any slice that is shown.")
+    ] = None,
+    minutes: Annotated[
+        float | None, typer.Option(help="Begin nothing new after so long; run again to go on.")
+    ] = None,
+    recipe: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="JSON of the recipe whose widths are chosen."),
+    ] = None,
+    batch: Annotated[
+        int | None, typer.Option(metavar="ROWS", help="Rows in the batch that is measured.")
+    ] = None,
+    out: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Where the recipe found is written.")
+    ] = None,
+    sensitivity: Annotated[
+        bool, typer.Option("--sensitivity", help="Only show how much each group matters.")
+    ] = False,
+    as_json: options.Json = False,
+) -> None:
+    """Find the widths that cost least within a budget of score, and write their recipe.
+
+    Structures are measured on this machine, in the runtime that serves, and
+    remembered; a few are trained and compared with the dense parent trained as
+    long. A search that was stopped goes on where it was. With --at-least it is the
+    other way round: the least damage that reaches the cost.
+
+    Exit code 4: no width meets the budget; the nearest one is shown. 6: the
+    network has no width to choose.
+    """
+    from coppice_cli import progress, search_view, searching
+    from retrain.search import loop
+
+    tree = compose.settings_of(folder)
+    asked = searching.Asked(
+        target=target,
+        at_least=at_least,
+        max_drop=max_drop,
+        max_slice_drop=max_slice_drop,
+        minutes=minutes,
+        recipe=recipe,
+        batch=batch,
+    )
+    wish = searching.wish_of(asked, tree)
+    own, registry = compose.project_of(tree), compose.registry_of(tree)
+    with progress.bars(console.err()) as tell:
+        if sensitivity:
+            points = loop.sweep(own, registry, wish, progress=tell)
+        else:
+            found = loop.search(own, registry, wish, progress=tell)
+    if sensitivity:
+        search_view.show_points(points, as_json=as_json)
+        return
+    path = searching.write_recipe(found, out, tree)
+    search_view.show(found, wish, path, as_json=as_json)
+    searching.judge(found, wish)

@@ -1,0 +1,164 @@
+"""How a search looks: what each group matters, the front with its probes, and what was chosen."""
+
+from __future__ import annotations
+
+import collections
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from coppice_cli import console
+from retrain.search import loop, probes, sensitivity, table
+
+if TYPE_CHECKING:
+    import rich.table
+
+    from retrain.evaluate import latency
+
+TARGETS: dict[table.Target, str] = {
+    "latency": "latency",
+    "size": "size of the graph",
+    "memory": "memory",
+    "macs": "multiply-accumulates",
+}
+"""Targets in words."""
+
+
+def show(found: loop.Found, wish: loop.Wish, path: Path | None, *, as_json: bool) -> None:
+    """Print what was found.
+
+    Parameters
+    ----------
+    path
+        Of the recipe, where one was written.
+    """
+    if as_json:
+        written = None if path is None else str(path)
+        console.write_json({**msgspec.to_builtins(found), "written": written})
+        return
+    screen = console.out()
+    screen.print(_sensitivity(found.sensitivity))
+    if found.entries:
+        screen.print(_front(found, wish))
+    if found.chosen is not None:
+        screen.print(_widths(found.units, found.entries[found.chosen].widths))
+    for line in _lines(found, wish, path):
+        screen.print(line, markup=False, soft_wrap=True)
+
+
+def show_points(points: Sequence[sensitivity.Point], *, as_json: bool) -> None:
+    """Print the sensitivity sweep alone."""
+    if as_json:
+        console.write_json(msgspec.to_builtins(list(points)))
+    else:
+        console.out().print(_sensitivity(points))
+
+
+def in_words(found: loop.Found, wish: loop.Wish) -> str:
+    """Say what the chosen widths give."""
+    assert found.chosen is not None
+    assert found.final is not None
+    probe = found.entries[found.chosen].probe
+    assert probe is not None
+    worst = f", {_points(probe.slice_drop)} on {probe.worst_slice}" if probe.worst_slice else ""
+    return (
+        f"{found.final.cost.gain:.2f} times less {TARGETS[wish.terms.target]}, "
+        f"{_points(probe.drop)} points lost{worst}"
+    )
+
+
+def _sensitivity(points: Sequence[sensitivity.Point]) -> rich.table.Table:
+    by_group: dict[str, list[sensitivity.Point]] = collections.defaultdict(list)
+    for point in points:
+        by_group[point.group].append(point)
+    ranked = sorted(by_group, key=lambda name: -max(point.rise for point in by_group[name]))
+    shown = console.table(
+        "group",
+        "units",
+        "points lost at units kept, alone and without training",
+        title="sensitivity",
+        numbers=("units",),
+    )
+    for name in ranked:
+        line = ", ".join(f"{_points(point.drop)} at {point.kept}" for point in by_group[name])
+        shown.add_row(console.plain(name), str(by_group[name][0].units), line)
+    return shown
+
+
+def _front(found: loop.Found, wish: loop.Wish) -> rich.table.Table:
+    target = wish.terms.target
+    numbers = (f"{target} x", "MACs x", "predicted", "lost", "worst slice")
+    shown = console.table("", *numbers, "slice", "budget", numbers=numbers, title="front")
+    line = [
+        (place, entry)
+        for place, entry in enumerate(found.entries)
+        if entry.on_front or entry.probe is not None
+    ]
+    for place, entry in sorted(line, key=lambda pair: pair[1].cost.gain):
+        probe = entry.probe
+        shown.add_row(
+            "*" if place == found.chosen else "",
+            f"{entry.cost.gain:.2f}",
+            f"{found.dense.macs / entry.cost.macs:.2f}",
+            f"{entry.damage:.3f}",
+            "-" if probe is None else _points(probe.drop),
+            "-" if probe is None else _points(probe.slice_drop),
+            console.plain("" if probe is None else probe.worst_slice),
+            _verdict(entry, wish),
+        )
+    return shown
+
+
+def _verdict(entry: loop.Entry, wish: loop.Wish) -> str:
+    if entry.met is None or wish.budget is None:
+        return ""
+    return "[green]met[/]" if entry.met else "[red]missed[/]"
+
+
+def _widths(units: Mapping[str, int], kept: Mapping[str, int]) -> rich.table.Table:
+    shown = console.table("group", "units", "stay", title="widths", numbers=("units", "stay"))
+    for name, count in kept.items():
+        shown.add_row(console.plain(name), str(units[name]), str(count))
+    return shown
+
+
+def _lines(found: loop.Found, wish: loop.Wish, path: Path | None) -> Iterator[str]:
+    if found.unmeasured:
+        yield f"the time was up before {found.unmeasured} structures were measured"
+    elif found.stopped:
+        yield "the time was up before every probe was made; run it again to go on"
+    if found.chosen is None or found.final is None:
+        return
+    final, probe = found.final, found.entries[found.chosen].probe
+    assert probe is not None
+    yield (
+        f"measured again with its trained weights: {final.macs_ratio:.2f} times fewer MACs; "
+        f"latency {_gain(final.runtime)} than dense in the same runtime, {_gain(final.eager)} than "
+        "dense in torch"
+    )
+    yield (
+        f"score {console.percent(probe.score)}, dense trained as long "
+        f"{console.percent(probe.control)}: {_points(probe.drop)} points lost "
+        f"({_points(probe.low)} to {_points(probe.high)}) after {_effort(wish.effort)}"
+    )
+    if path is not None:
+        yield f"recipe: {path}; make the candidate with `coppice prune --recipe {path}`"
+
+
+def _gain(found: latency.Latency) -> str:
+    return f"{found.gain:.2f} times less ({found.low:.2f}-{found.high:.2f})"
+
+
+def _effort(effort: probes.Effort) -> str:
+    return f"{effort.epochs} passes over at most {effort.rows:,} rows"
+
+
+def _points(share: float) -> str:
+    """Write a loss of score in points.
+
+    >>> _points(0.0123)
+    '+1.23'
+    """
+    return f"{100.0 * share:+.2f}"

@@ -1,0 +1,97 @@
+"""Which widths are worth a probe, and which one to probe next. Pure.
+
+The front holds what nothing else beats: less predicted damage at every step towards dense, less
+cost at every step away from it. Probing it all would take hours. If damage only ever grows along
+the front, halving finds the last width that meets the budget; since it is measured on a sample,
+one more step beyond the first failure is tried before that is believed.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
+
+STEP = 1.02
+"""How many times better the next point of a front has to be; less is noise of the clock."""
+
+
+class Point(NamedTuple):
+    """Widths by number, how many times better than dense they are, and their predicted damage."""
+
+    number: int
+    gain: float
+    damage: float
+
+
+def pareto(points: Sequence[Point], step: float = STEP) -> list[Point]:
+    """Return the points that no other beats in both, from the least damage to the highest gain.
+
+    >>> pareto([Point(0, 2.0, 0.3), Point(1, 1.5, 0.1), Point(2, 1.4, 0.2), Point(3, 3.0, 0.9)])
+    [Point(number=1, gain=1.5, damage=0.1), Point(number=0, gain=2.0, damage=0.3), \
+Point(number=3, gain=3.0, damage=0.9)]
+    """
+    best: list[Point] = []
+    reached = 1.0
+    for point in sorted(points, key=lambda point: (point.damage, -point.gain, point.number)):
+        if point.gain >= reached * step:
+            best.append(point)
+            reached = point.gain
+    return best
+
+
+def next_probe(known: Mapping[int, bool], count: int) -> int | None:
+    """Return the place on the front to probe next, or `None` where all is known that is needed.
+
+    Parameters
+    ----------
+    known
+        Of each place that was probed, whether it met the budget.
+    count
+        Points of the front.
+
+    Examples
+    --------
+    >>> next_probe({}, 5), next_probe({2: True}, 5), next_probe({2: True, 3: False}, 5)
+    (2, 3, 4)
+    """
+    low = max((place for place, met in known.items() if met), default=-1)
+    high = min((place for place, met in known.items() if not met and place > low), default=count)
+    if high - low > 1:
+        return (low + high) // 2
+    beyond = high + 1
+    return beyond if beyond < count and beyond not in known else None
+
+
+def cheapest(known: Mapping[int, bool]) -> int | None:
+    """Return the last place that met the budget."""
+    return max((place for place, met in known.items() if met), default=None)
+
+
+def reaching(points: Sequence[Point], gain: float) -> list[Point]:
+    """Return the points that are so many times better than dense, the least damage first."""
+    reached = [point for point in points if point.gain >= gain]
+    return sorted(reached, key=lambda point: (point.damage, -point.gain, point.number))
+
+
+def interpolated(known: Mapping[int, float], count: int, units: int) -> float:
+    """Return the damage at a count between those measured, on straight lines; whole does none.
+
+    Measured damage is first made to grow as less stays: where it fell, that was noise.
+
+    >>> interpolated({8: 0.4, 24: 0.1}, 16, 32), interpolated({8: 0.4, 24: 0.1}, 28, 32)
+    (0.25, 0.05)
+    >>> interpolated({8: 0.4, 24: 0.6}, 16, 32)
+    0.6
+    """
+    line, worst = {units: 0.0}, 0.0
+    for place in sorted(known, reverse=True):
+        worst = max(worst, known[place])
+        line[place] = worst
+    below = max((place for place in line if place <= count), default=min(line))
+    above = min((place for place in line if place >= count), default=units)
+    if above == below:
+        return line[below]
+    share = (above - count) / (above - below)
+    found = line[above] + share * (line[below] - line[above])
+    return found if math.isfinite(found) else worst
