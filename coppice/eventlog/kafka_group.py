@@ -223,7 +223,18 @@ class GroupReader:
             time.sleep(BRAKE_SECONDS)
             return {}
         self._failing_since = None
+        self._remember_join()
         return found
+
+    def _remember_join(self) -> None:
+        """Let a join count that ends before the next `poll`.
+
+        3.0.12 forgets such a join and asks for another: all members share out anew, each time that
+        the answer comes while none of them polls, and where polls are short that is often.
+        """
+        coordinator = self._consumer._coordinator  # noqa: SLF001 - the version is pinned
+        if coordinator._join_task is not None:  # noqa: SLF001
+            coordinator._join_task = _Join(coordinator._join_task)  # noqa: SLF001
 
     def _note(self, parts: Collection[Any]) -> None:
         # In the library's thread: nothing but this, and nothing is read until it is seen to.
@@ -254,6 +265,17 @@ class GroupReader:
         except (ValueError, KeyError):
             # The group changed again meanwhile; what it gives next is noted by now or soon.
             _log.info("shared_out_again")
+
+
+class _Join:
+    """A join under way or over, which the next `poll` waits for in either case."""
+
+    is_done = False
+    """What the library asks before it forgets a join."""
+
+    def __init__(self, future: Any) -> None:
+        self.add_callback = future.add_callback
+        self.add_errback = future.add_errback
 
 
 class _Listener(kafka.ConsumerRebalanceListener):  # type: ignore[misc]  # it has no types

@@ -18,9 +18,9 @@ import pytest
 from kafka import structs
 
 _PRODUCER = 0
-PRODUCE = 0
-"""Kafka's number of the produce request."""
-NOT_LEADER, REQUEST_TIMED_OUT, NOT_ENOUGH_REPLICAS = 6, 7, 19
+PRODUCE, JOIN_GROUP, SYNC_GROUP = 0, 11, 14
+"""Kafka's numbers of requests."""
+NOT_LEADER, REQUEST_TIMED_OUT, NOT_COORDINATOR, NOT_ENOUGH_REPLICAS = 6, 7, 16, 19
 
 
 class Cluster:
@@ -80,6 +80,28 @@ class Cluster:
         """Let a broker answer each request so much later."""
         self._call("broker_set_rtt", broker, int(1000 * seconds))
 
+    def share_out_after(self, seconds: float) -> None:
+        """Let a group that was empty wait so long for more members; 3 s if nothing is said."""
+        self._call("group_initial_rebalance_delay_ms", int(1000 * seconds))
+
+    def count(self) -> None:
+        """Begin to count requests, for `requests`."""
+        self._call("start_request_tracking")
+
+    def requests(self, kind: int) -> int:
+        """How many requests of a kind came since `count`."""
+        number = ctypes.c_size_t()
+        found = self._library.rd_kafka_mock_get_requests(
+            ctypes.c_void_p(self._cluster), ctypes.byref(number)
+        )
+        each = ctypes.cast(found, ctypes.POINTER(ctypes.c_void_p))
+        kinds = [
+            self._library.rd_kafka_mock_request_api_key(ctypes.c_void_p(each[place]))
+            for place in range(number.value)
+        ]
+        self._library.rd_kafka_mock_request_destroy_array(ctypes.c_void_p(found), number)
+        return kinds.count(kind)
+
     def close(self) -> None:
         """End the cluster, and drop what kafka-python's clients of it left open.
 
@@ -127,4 +149,6 @@ def _library() -> ctypes.CDLL:
     library.rd_kafka_new.restype = ctypes.c_void_p
     library.rd_kafka_mock_cluster_new.restype = ctypes.c_void_p
     library.rd_kafka_mock_cluster_bootstraps.restype = ctypes.c_char_p
+    library.rd_kafka_mock_get_requests.restype = ctypes.c_void_p
+    library.rd_kafka_mock_request_api_key.restype = ctypes.c_int16
     return library

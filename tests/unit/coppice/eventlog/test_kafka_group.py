@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import types
 from collections.abc import Collection, Mapping
 from typing import Any, NamedTuple
 
 import pytest
-from kafka import structs
+from kafka import future, structs
 
 from coppice.eventlog import kafka
-from coppice.eventlog.kafka_group import GroupReader, Place, _Listener
+from coppice.eventlog.kafka_group import GroupReader, Place, _Join, _Listener
 
 PREFIX = "shop."
 PART = structs.TopicPartition("shop.a", 3)
@@ -34,6 +35,7 @@ class Consumer:
         self.found: dict[Any, list[Record]] = {}
         self.assigned: set[Any] = {PART}
         self.told: list[tuple[str, Any]] = []
+        self._coordinator = types.SimpleNamespace(_join_task=None)
 
     def poll(self, timeout_ms: int) -> dict[Any, list[Record]]:
         del timeout_ms
@@ -143,3 +145,31 @@ def test_what_is_taken_away_is_handed_over_before_anything_else_is_read(
     assert reader.poll(0.0) == []
     assert owner.heard == [{("a", 3)}, "revoked"]
     assert not reader.at_end(("a", 3))
+
+
+def test_a_join_under_way_is_not_forgotten_once_it_is_over(
+    reader: GroupReader, consumer: Consumer
+) -> None:
+    asked = future.Future()
+    consumer._coordinator._join_task = asked
+    reader.poll(0.0)
+    asked.success(b"its share")
+    kept = consumer._coordinator._join_task
+    heard: list[bytes] = []
+    kept.add_callback(heard.append)
+    # What is done is what the library forgets.
+    assert (asked.is_done, kept.is_done, heard) == (True, False, [b"its share"])
+
+
+def test_a_join_that_failed_meanwhile_is_told_as_it_is() -> None:
+    asked = future.Future()
+    kept = _Join(asked)
+    asked.failure(ConnectionError("gone"))
+    heard: list[Exception] = []
+    kept.add_errback(heard.append)
+    assert [str(cause) for cause in heard] == ["gone"]
+
+
+def test_where_nothing_is_joined_nothing_is_kept(reader: GroupReader, consumer: Consumer) -> None:
+    reader.poll(0.0)
+    assert consumer._coordinator._join_task is None
