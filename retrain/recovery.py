@@ -8,9 +8,11 @@ many rows as often.
 from __future__ import annotations
 
 import dataclasses
+import functools
 from collections.abc import Callable
 from typing import cast
 
+import torch
 from torch import nn
 
 from coppice import labels, project, settings
@@ -37,7 +39,8 @@ class Course:
     section
         `[train]`: batch size and weight decay.
     teacher
-        The dense parent, from whose answers is distilled.
+        The dense parent, from whose answers is distilled, or its `train.raw` answers to the
+        recovery rows.
     training
         Rows to score, trace and re-estimate on.
     recovery
@@ -50,7 +53,7 @@ class Course:
     task: labels.Task
     seed: int
     section: settings.TrainSettings
-    teacher: nn.Module
+    teacher: nn.Module | torch.Tensor
     training: project.Split
     recovery: project.Split
     passes: Callable[[int], int] = int
@@ -85,6 +88,13 @@ class Course:
         """Train an unpruned copy of the teacher for as long as a pruned one is trained in all."""
         epochs = self.epochs
         self._fit(model, epochs, _Steps(self.passes(epochs), progress), None, None)
+
+    @functools.cached_property
+    def taught(self) -> torch.Tensor:
+        """The teacher's answers to the recovery rows, asked for once."""
+        if isinstance(self.teacher, torch.Tensor):
+            return self.teacher
+        return train.raw(self.teacher, self.recovery, self.task)
 
     @property
     def epochs(self) -> int:
@@ -121,7 +131,7 @@ class Course:
             after_step=after_step,
         )
         train.fit(
-            model, self.recovery, plan, teacher=self.teacher, progress=lambda *_: steps.advance()
+            model, self.recovery, plan, teacher=self.taught, progress=lambda *_: steps.advance()
         )
 
 

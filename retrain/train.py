@@ -132,7 +132,7 @@ def fit(
     plan: FitPlan,
     *,
     validation: project.Split | None = None,
-    teacher: nn.Module | None = None,
+    teacher: nn.Module | torch.Tensor | None = None,
     progress: Progress | None = None,
 ) -> History:
     """Train a model in place and leave it in evaluation mode.
@@ -145,8 +145,9 @@ def fit(
     validation
         Scored after every epoch; never learned from.
     teacher
-        Its answers are computed once and pulled at with `plan.distill_weight`; for classes by
-        Kullback-Leibler divergence at `plan.temperature`, for regression by squared distance.
+        A model, or its `raw` answers to the split where they are known already. They are pulled at
+        with `plan.distill_weight`; for classes by Kullback-Leibler divergence at
+        `plan.temperature`, for regression by squared distance.
 
     Raises
     ------
@@ -166,7 +167,7 @@ def fit(
     material = _Material(
         tensors=network.to_tensors(split.inputs),
         targets=targets_of(split, plan.task),
-        teacher=None if teacher is None else _raw(teacher, split.inputs, plan.task),
+        teacher=raw(teacher, split, plan.task) if isinstance(teacher, nn.Module) else teacher,
         scale=target_scale(split, plan.task),
     )
     with network.seeded(plan.seed), _layout(model, plan.precision):
@@ -261,6 +262,11 @@ def _step(
     if plan.after_step is not None:
         plan.after_step(model)
     return float(value.item())
+
+
+def raw(model: nn.Module, split: project.Split, task: labels.Task) -> torch.Tensor:
+    """Return a model's shaped answers to a split: logits [rows, classes], or values [rows]."""
+    return _raw(model, split.inputs, task)
 
 
 def _raw(model: nn.Module, inputs: Mapping[str, project.Array], task: labels.Task) -> torch.Tensor:

@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import copy
+import dataclasses
+import math
 
 import numpy as np
 import pytest
@@ -148,6 +150,48 @@ def test_a_student_comes_to_answer_like_its_teacher() -> None:
     train.fit(student, noisy, plan, teacher=teacher)
     # The labels are noise: all that it can have learned, it has from the teacher.
     assert train.score(student, split, "binary") > 0.9
+
+
+def test_a_teacher_s_answers_teach_like_the_teacher() -> None:
+    split, teacher = networks.vectors(), mlp()
+    plan = train.FitPlan(task="binary", epochs=1, batch_size=32, distill_weight=0.5)
+    by_model, by_answers = mlp(), mlp()
+    train.fit(by_model, split, plan, teacher=teacher)
+    train.fit(by_answers, split, plan, teacher=train.raw(teacher, split, "binary"))
+    pairs = zip(by_model.parameters(), by_answers.parameters(), strict=True)
+    assert all(torch.equal(one, other) for one, other in pairs)
+
+
+def test_a_penalty_is_added_to_the_loss() -> None:
+    plan = train.FitPlan(task="binary", epochs=1, batch_size=32)
+    shrinking = dataclasses.replace(
+        plan, penalty=lambda model: 10.0 * sum(p.abs().sum() for p in model.parameters())
+    )
+    plain, shrunk = mlp(), mlp()
+    train.fit(plain, networks.vectors(), plan)
+    train.fit(shrunk, networks.vectors(), shrinking)
+    sizes = [sum(float(p.detach().abs().sum()) for p in m.parameters()) for m in (plain, shrunk)]
+    assert sizes[1] < sizes[0]
+
+
+def test_weights_that_are_kept_at_zero_after_every_step_are_zero_in_the_end() -> None:
+    def keep(model: nn.Module) -> None:
+        with torch.no_grad():
+            next(model.parameters())[0].zero_()
+
+    model = mlp()
+    plan = train.FitPlan(task="binary", epochs=1, batch_size=32, after_step=keep)
+    train.fit(model, networks.vectors(), plan)
+    assert not next(model.parameters())[0].any()
+
+
+def test_mixed_precision_leaves_weights_of_32_bits_in_their_usual_order() -> None:
+    model = networks.Residual()
+    plan = train.FitPlan(task="binary", epochs=1, batch_size=32, precision="bf16")
+    history = train.fit(model, networks.rows(), plan)
+    assert math.isfinite(history.losses[0])
+    assert {p.dtype for p in model.parameters()} == {torch.float32}
+    assert all(parameter.is_contiguous() for parameter in model.parameters())
 
 
 def test_a_teacher_is_not_changed_and_stays_in_its_mode() -> None:
