@@ -61,11 +61,11 @@ def together(
 
     Each can by itself; but of two ways side by side one has to stay, for example.
     """
-    search = _Search(model, example)
+    trial = _Trial(model, example)
     good: list[groups.Block] = []
     whole = []
     for block in blocks:
-        reason = search.problem([*good, block])
+        reason = trial.problem([*good, block])
         if reason is None:
             good.append(block)
         else:
@@ -153,21 +153,46 @@ class _Passage(NamedTuple):
     given: Any
 
 
-class _Search:
+class _Trial:
     """A copy of a model in which modules are left out to see what happens."""
 
     def __init__(self, model: nn.Module, example: network.Tensors) -> None:
         self.model = copy.deepcopy(model).eval().requires_grad_()
         self.example = {name: _followed(tensor) for name, tensor in example.items()}
-        self.modules = dict(self.model.named_modules())
-        self.gone = {n for n, m in self.modules.items() if isinstance(m, surgery.WAYS_ON)}
         self.dense = self._answer()
-        self.reasons: list[str] = []
-        self.leaves: dict[str, groups.Leaves] = self._watch()
 
     def _answer(self) -> torch.Tensor:
         with torch.no_grad():
             return network.call(self.model, self.example)
+
+    def problem(self, blocks: Sequence[groups.Block]) -> str | None:
+        """Say why the model does not work without some blocks, or `None`."""
+        before = [self.model.get_submodule(block.module) for block in blocks]
+        for block in blocks:
+            surgery.leave_out(self.model, block.module, block.leaves)
+        try:
+            found = self._answer()
+        except Exception as cause:  # noqa: BLE001 - the user's forward may raise anything
+            return f"is needed by the forward around it ({type(cause).__name__}: {cause})"
+        finally:
+            for block, module in zip(blocks, before, strict=True):
+                self.model.set_submodule(block.module, module)
+        if found.shape != self.dense.shape:
+            return f"left out, the model answers with shape {_shape(found)}"
+        if _varies(self.dense) and not _varies(found):
+            return "left out, the model answers the same whatever it reads"
+        return None
+
+
+class _Search(_Trial):
+    """Looks for what can be left out."""
+
+    def __init__(self, model: nn.Module, example: network.Tensors) -> None:
+        super().__init__(model, example)
+        self.modules = dict(self.model.named_modules())
+        self.gone = {n for n, m in self.modules.items() if isinstance(m, surgery.WAYS_ON)}
+        self.reasons: list[str] = []
+        self.leaves: dict[str, groups.Leaves] = self._watch()
 
     def _watch(self) -> dict[str, groups.Leaves]:
         """Return by name what stays of each module that can be left out."""
@@ -196,24 +221,6 @@ class _Search:
         holders = self.model.named_modules(remove_duplicate=False)
         shared = sum(module is self.modules[name] for _, module in holders) > 1
         return "stands in the model under several names" if shared else None
-
-    def problem(self, blocks: Sequence[groups.Block]) -> str | None:
-        """Say why the model does not work without some blocks, or `None`."""
-        before = [self.model.get_submodule(block.module) for block in blocks]
-        for block in blocks:
-            surgery.leave_out(self.model, block.module, block.leaves)
-        try:
-            found = self._answer()
-        except Exception as cause:  # noqa: BLE001 - the user's forward may raise anything
-            return f"is needed by the forward around it ({type(cause).__name__}: {cause})"
-        finally:
-            for block, module in zip(blocks, before, strict=True):
-                self.model.set_submodule(block.module, module)
-        if found.shape != self.dense.shape:
-            return f"left out, the model answers with shape {_shape(found)}"
-        if _varies(self.dense) and not _varies(found):
-            return "left out, the model answers the same whatever it reads"
-        return None
 
     def within(self, name: str) -> list[str]:
         """Return the outermost blocks of a module, itself where it is one, in order."""
