@@ -8,9 +8,13 @@ from __future__ import annotations
 
 import importlib
 import pkgutil
+from typing import TYPE_CHECKING
 
 from coppice import errors
-from retrain.pruning.criteria import base
+
+if TYPE_CHECKING:
+    # Recipes and cards name criteria, and are read where there is no torch.
+    from retrain.pruning.criteria import base
 
 
 def names() -> tuple[str, ...]:
