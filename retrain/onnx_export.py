@@ -6,10 +6,6 @@ runtime answers with it like torch does, on real rows and in several batch sizes
 
 from __future__ import annotations
 
-import contextlib
-import logging
-import warnings
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -19,13 +15,16 @@ import torch
 from torch import nn
 
 from coppice import errors, labels, project, runtime
-from retrain import served, train
+from retrain import quiet, served, train
 
 OPSET = 20
 PARITY_ROWS = (1, 7, 32)
 """Batch sizes at which torch and the packed graph are compared."""
 PARITY = 1e-4
 """Largest difference of a probability, or of a value in units of the largest."""
+
+_TALKERS = ("torch.onnx", "torch.onnx._internal.exporter._registration", "onnxscript")
+"""Loggers that tell of each export."""
 
 
 def export(model: nn.Module, split: project.Split, path: Path, *, task: labels.Task) -> None:
@@ -44,7 +43,7 @@ def export(model: nn.Module, split: project.Split, path: Path, *, task: labels.T
     _check_names(tuple(split.inputs))
     whole = served.Served(model, split, task)
     try:
-        with _quiet():
+        with quiet.quiet(*_TALKERS):
             program = torch.onnx.export(
                 whole,
                 whole.trace_inputs(split),
@@ -139,25 +138,6 @@ def write(graph: Any, path: Path) -> None:
     for part in (*graph.graph.input, *graph.graph.output, *graph.graph.initializer):
         part.ClearField("metadata_props")
     path.write_bytes(graph.SerializeToString(deterministic=True))
-
-
-@contextlib.contextmanager
-def _quiet() -> Iterator[None]:
-    """Keep the exporter's talk about itself and other libraries from the terminal."""
-    talkers = [logging.getLogger(name) for name in ("torch.onnx", _REGISTRATION, "onnxscript")]
-    levels = [talker.level for talker in talkers]
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        for talker in talkers:
-            talker.setLevel(logging.ERROR)
-        try:
-            yield
-        finally:
-            for talker, level in zip(talkers, levels, strict=True):
-                talker.setLevel(level)
-
-
-_REGISTRATION = "torch.onnx._internal.exporter._registration"
 
 
 def check_parity(

@@ -7,11 +7,9 @@ else is ever written, and an archive that does is refused.
 
 from __future__ import annotations
 
-import contextlib
 import json
-import logging
 import zipfile
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -20,7 +18,7 @@ import torch
 from torch import nn
 
 from coppice import errors, labels, project
-from retrain import network, served
+from retrain import network, quiet, served
 
 NAMES = "names.json"
 """Member of the archive that names inputs and outputs, in the program's order."""
@@ -44,7 +42,7 @@ def save(model: nn.Module, split: project.Split, path: Path, *, task: labels.Tas
     """
     whole = served.Served(model, split, task)
     try:
-        with _quiet(), torch.no_grad():
+        with quiet.quiet("torch.export"), torch.no_grad():
             program = torch.export.export(
                 whole,
                 whole.trace_inputs(split),
@@ -124,15 +122,3 @@ def _names_pickle(config: Mapping[str, Any]) -> bool:
 
 def _first_line(cause: BaseException) -> str:
     return f"{type(cause).__name__}: {str(cause).splitlines()[0] if str(cause) else ''}"
-
-
-@contextlib.contextmanager
-def _quiet() -> Iterator[None]:
-    """Keep the exporter's talk about itself from the terminal."""
-    talker = logging.getLogger("torch.export")
-    level = talker.level
-    talker.setLevel(logging.ERROR)
-    try:
-        yield
-    finally:
-        talker.setLevel(level)

@@ -13,11 +13,7 @@ Inference, 2018.
 
 from __future__ import annotations
 
-import contextlib
-import logging
 import tempfile
-import warnings
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +22,7 @@ from onnxruntime import quantization
 from onnxruntime.quantization import shape_inference
 
 from coppice import errors, project, runtime
-from retrain import onnx_export
+from retrain import onnx_export, quiet
 
 BATCH = 32
 """Calibration rows in memory at once: every tensor between layers is kept for each of them."""
@@ -66,7 +62,7 @@ def quantize(graph: Path, target: Path, calibration: project.Split) -> None:
     ArtifactError
         Nothing in this graph can be quantized, or it cannot be read.
     """
-    with tempfile.TemporaryDirectory(prefix="coppice-") as name, _quiet():
+    with tempfile.TemporaryDirectory(prefix="coppice-") as name, quiet.quiet(""):
         prepared, written = Path(name) / "prepared.onnx", Path(name) / "int8.onnx"
         try:
             # Without it batch norms are not folded, and shapes are not known.
@@ -125,19 +121,3 @@ class _Rows(quantization.CalibrationDataReader):  # type: ignore[misc]  # the li
     def get_next(self) -> dict[str, project.Array] | None:
         """Return the next batch, and `None` after the last."""
         return next(self._batches, None)
-
-
-@contextlib.contextmanager
-def _quiet() -> Iterator[None]:
-    """Keep the library's advice, which goes to the root logger, from the terminal."""
-    root = logging.getLogger()
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        before, handlers = root.level, list(root.handlers)
-        root.setLevel(logging.ERROR)
-        try:
-            yield
-        finally:
-            root.setLevel(before)
-            # Its first word to a logger without a handler gives the root one, for good.
-            root.handlers[:] = handlers
