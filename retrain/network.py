@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import torch
 from torch import nn
 
@@ -116,15 +117,40 @@ def shaped(answers: torch.Tensor, task: labels.Task) -> torch.Tensor:
     return answers
 
 
+MOST_COLUMNS = 64
+"""Columns of whole numbers whose extremes are asked for one by one; of more, those of them all."""
+
+
+def _telling_rows(split: project.Split) -> npt.NDArray[np.intp]:
+    rows = [np.arange(min(2, split.rows))]
+    for array in split.inputs.values():
+        if array.dtype.kind in "iu" and array.size:
+            columns = array.reshape(split.rows, -1)
+            if columns.shape[1] > MOST_COLUMNS:
+                columns = np.stack([columns.min(axis=1), columns.max(axis=1)], axis=1)
+            rows += [columns.argmin(axis=0), columns.argmax(axis=0)]
+    return np.unique(np.concatenate(rows))
+
+
+def _described(tensor: torch.Tensor) -> tuple[str | int, ...]:
+    dtype = str(tensor.dtype)
+    if tensor.is_floating_point() or not tensor.numel():
+        return (dtype, *tensor.shape)
+    return (dtype, *tensor.shape, f"from {int(tensor.min())} to {int(tensor.max())}")
+
+
 def check(model: nn.Module, split: project.Split, task: labels.Task, classes: int = 0) -> None:
-    """Ask the model for two rows, so that a misfit is found before any time is spent.
+    """Ask the model for a few rows, so that a misfit is found before any time is spent.
+
+    Two rows tell shapes and datatypes; of whole numbers, which may be codes that an embedding looks
+    up, those with the least and the largest value of each column are asked as well.
 
     Raises
     ------
     ProjectError
         The model raises on these inputs, or its answers do not fit the task.
     """
-    tensors = to_tensors(split.take(np.arange(min(2, split.rows))).inputs)
+    tensors = to_tensors(split.take(_telling_rows(split)).inputs)
     was_training = model.training
     model.eval()
     try:
@@ -133,8 +159,10 @@ def check(model: nn.Module, split: project.Split, task: labels.Task, classes: in
     except errors.CoppiceError:
         raise
     except Exception as cause:  # the user's code may raise anything
-        given = {name: (str(tensor.dtype), *tensor.shape) for name, tensor in tensors.items()}
+        given = {name: _described(tensor) for name, tensor in tensors.items()}
         message = f"the model raised {type(cause).__name__} on inputs {given}: {cause}"
+        if any(tensor.dtype == torch.float64 for tensor in tensors.values()):
+            message += "; layers are float32 unless you say otherwise: .astype(np.float32)"
         raise errors.ProjectError(message) from cause
     finally:
         model.train(was_training)

@@ -57,12 +57,13 @@ def quality(data: project.Data) -> Iterator[Finding]:
 
 
 def model(loaded: project.Project, data: project.Data) -> Iterator[Finding]:
-    """Build the model twice, and ask it for two rows."""
+    """Build the model twice, and ask it for a few rows of each split."""
     from retrain import network
 
     tree = loaded.settings.project
     first, second = (network.build(loaded.build_model, seed=tree.seed) for _ in range(2))
-    network.check(first, data.train, tree.task, len(data.classes))
+    for split in (data.train, data.validation, data.holdout):
+        network.check(first, split, tree.task, len(data.classes))
     shapes = [
         {name: tuple(tensor.shape) for name, tensor in each.state_dict().items()}
         for each in (first, second)

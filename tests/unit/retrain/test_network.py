@@ -128,6 +128,47 @@ def test_a_model_that_does_not_take_the_inputs_is_named_with_their_shapes() -> N
         network.check(networks.mlp(inputs=5), networks.vectors(), "binary")
 
 
+def test_numbers_of_64_bits_come_with_what_to_do() -> None:
+    split = networks.vectors()
+    wide = {name: values.astype(np.float64) for name, values in split.inputs.items()}
+    doubled = networks.project.Split(inputs=wide, targets=split.targets)
+    with pytest.raises(errors.ProjectError, match=r"unless you say otherwise: \.astype"):
+        network.check(networks.mlp(), doubled, "binary")
+
+
+class Codes(nn.Module):
+    """Embeds codes 0 to 3, and answers two classes."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.table = nn.Embedding(4, 2)
+
+    def forward(self, codes: torch.Tensor) -> torch.Tensor:
+        return self.table(codes).sum(dim=1)
+
+
+def coded(last: int, columns: int) -> networks.project.Split:
+    """Eight rows of codes 0, but for one in the last column of row 5."""
+    codes = np.zeros((8, columns), np.int64)
+    codes[5, -1] = last
+    return networks.project.Split(inputs={"codes": codes}, targets=np.arange(8) % 2)
+
+
+@pytest.mark.parametrize("columns", [3, network.MOST_COLUMNS + 1])
+@pytest.mark.parametrize("code", [-1, 4])
+def test_a_code_that_the_model_does_not_know_is_found_in_whichever_row(
+    code: int, columns: int
+) -> None:
+    span = f"from {min(code, 0)} to {max(code, 0)}"
+    with pytest.raises(errors.ProjectError, match=rf"raised IndexError on inputs .*{span}"):
+        network.check(Codes(), coded(code, columns), "binary")
+
+
+@pytest.mark.parametrize("columns", [3, network.MOST_COLUMNS + 1])
+def test_the_largest_code_that_the_model_knows_passes(columns: int) -> None:
+    network.check(Codes(), coded(3, columns), "binary")
+
+
 def test_the_check_leaves_the_mode_alone() -> None:
     model = networks.mlp().train()
     network.check(model, networks.vectors(), "binary")
