@@ -1,23 +1,18 @@
-"""Find the coupled groups of a network: the adapter to Torch-Pruning's dependency graph.
+"""Find the coupled groups of a network, by following one forward pass of a copy.
 
-Only its tracing is used, on a copy of the model: it says which channels of which layers hang
-together. What a layer then loses is our own table (`layers`), and the cut our own (`surgery`); its
-pruners and importance classes are never called, because they keep models alive through mutable
-defaults, leave layers dense where rounding reaches zero, and lose channels to float truncation.
+The dependency graph (`graph`) says which channels of which layers hang together; what a layer then
+loses is our own table (`layers`, and the stand-ins' parts), and the cut our own (`surgery`).
 """
 
 from __future__ import annotations
 
 import collections
 import copy
-import functools
 import math
-import warnings
 from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
 import torch
-import torch_pruning
 from torch import nn
 from torch.nn.modules import lazy
 from torch.nn.utils import parametrize
@@ -26,29 +21,18 @@ from coppice import errors
 from retrain import network
 from retrain.pruning import (
     attention,
+    bags,
+    graph,
     groups,
     layers,
     recurrent,
-    rewriting,
     standins,
     surgery,
-    views,
 )
 
 CLOSURE_LIMIT = 4096
 """Widest layer whose channels are followed one by one through a split."""
-TRACE_ERRORS = (
-    AssertionError,
-    AttributeError,
-    IndexError,
-    KeyError,
-    RecursionError,
-    RuntimeError,
-    TypeError,
-    ValueError,
-)
-"""What the graph builder raises on a network that it cannot follow."""
-STAND_INS: standins.Kinds = (*recurrent.STAND_INS, *attention.STAND_INS)
+STAND_INS: standins.Kinds = (*recurrent.STAND_INS, *attention.STAND_INS, *bags.STAND_INS)
 """What is traced instead of layers that the graph builder cannot follow."""
 
 
@@ -80,7 +64,8 @@ def trace(model: nn.Module, tensors: network.Tensors) -> Coupling:
     probe = _Probe(model, tensors)
     pieces: list[recurrent.Piece] = []
     stuck: list[recurrent.Stuck] = []
-    for root, items in probe.found():
+    for items in graph.coupled(probe.graph, layers.ROOTS):
+        root = probe.names[id(items[0].dep.target.module)]
         try:
             pieces.append(probe.piece(root, items))
         except _Stays as reason:
@@ -150,47 +135,7 @@ class _Probe:
         self.names |= {inner: name for inner, (name, _) in self.parts.items()}
         self.tied = set(_tied(model))
         self.inputs = {name: _traceable(tensor) for name, tensor in tensors.items()}
-        self.graph = self._build()
-
-    def _build(self) -> Any:
-        watched = [(t, 1) for t in self.inputs.values() if isinstance(t, nn.Parameter)]
-        try:
-            with warnings.catch_warnings(), torch.enable_grad():
-                warnings.simplefilter("ignore")
-                rewriter = rewriting.Rewriting()
-                graph = torch_pruning.DependencyGraph().build_dependency(
-                    self.model,
-                    self.inputs,
-                    # Its annotations say less than it takes: any inputs, and a list of pairs.
-                    forward_fn=functools.partial(_call, rewriter),  # pyright: ignore[reportArgumentType]
-                    unwrapped_parameters=watched,  # pyright: ignore[reportArgumentType]
-                    customized_pruners={},
-                    ignored_layers=[],
-                    ignored_params=[],
-                    verbose=False,
-                )
-                views.teach(graph, rewriter.views)
-                return graph
-        except TRACE_ERRORS as cause:
-            message = (
-                f"the network cannot be traced ({type(cause).__name__}: {cause}); its forward "
-                "must be made of torch operations that autograd can follow"
-            )
-            raise errors.PruningError(message) from cause
-
-    def found(self) -> Iterator[tuple[str, Any]]:
-        """Yield each group that the graph sees, by the name of its root layer."""
-        seen: set[int] = set()
-        for module in list(self.graph.module2node):
-            if not isinstance(module, layers.ROOTS) or id(module) in seen:
-                continue
-            pruner = self.graph.get_pruner_of_module(module)
-            channels = list(range(pruner.get_out_channels(module)))
-            items = self.graph.get_pruning_group(module, pruner.prune_out_channels, channels)
-            if len(channels) > 1:
-                # A single channel is a weight of many: their group has to be found by itself.
-                seen |= {id(item.dep.target.module) for item in items if _side(item) == "out"}
-            yield self.names[id(module)], items
+        self.graph = graph.build(self.model, self.inputs)
 
     def piece(self, root: str, items: Any) -> recurrent.Piece:
         """Translate a group of the graph into units and axes, and the runs that they make up.
@@ -230,7 +175,7 @@ class _Probe:
         """Yield the parts with a count whose outputs a group holds, with their layers' names."""
         for item in items:
             found = self.parts.get(id(item.dep.target.module))
-            if found is not None and found[1].counted and _side(item) == "out":
+            if found is not None and found[1].counted and graph.side(item) == "out":
                 yield *found, item
 
     def unread(self, pieces: Sequence[recurrent.Piece]) -> Iterator[recurrent.Piece]:
@@ -254,10 +199,10 @@ class _Probe:
 
     def _loss(self, item: Any, count: int, *, attended: bool) -> tuple[Any, layers.Loss] | None:
         node, module = item.dep.target, item.dep.target.module
-        side = _side(item)
+        side = graph.side(item)
         if any(module is tensor for tensor in self.inputs.values()):
             raise _Stays("it is added to, or joined with, an input of the model")
-        if not node.outputs and side == "out":
+        if side == "out" and graph.answers(item):
             raise _Stays("it gives the model's answer")
         if isinstance(module, nn.Parameter):
             return item, self._bare(module, node.pruning_dim)
@@ -277,7 +222,7 @@ class _Probe:
                 reason = f"{self.names[id(module)]!r} ({kind}) cannot be cut on that side"
                 raise _Stays(reason)
             return item, loss
-        if not attended and _mixes(module):
+        if not attended and graph.mixes(item):
             raise _Stays("it feeds an attention written by hand; use nn.MultiheadAttention")
         return None
 
@@ -298,7 +243,7 @@ class _Probe:
         for item, loss in losses:
             if loss.tied:
                 classes += self._runs(item, loss.blocks, count)
-        if any(type(item.dep.target.module).__name__ in _SPLITS for item in items):
+        if any(graph.splits(item) for item in items):
             if count > CLOSURE_LIMIT:
                 reason = f"it is split, and wider than {CLOSURE_LIMIT} channels"
                 raise _Stays(reason)
@@ -358,25 +303,6 @@ class _Probe:
             count = getattr(self.real.get_submodule(prefix[:-1]), name)
             return int(count[-1] if isinstance(count, tuple) else count)
         return 0
-
-
-def _call(
-    rewriter: rewriting.Rewriting, model: nn.Module, tensors: network.Tensors
-) -> torch.Tensor:
-    with rewriter:
-        return network.call(model, tensors)
-
-
-def _side(item: Any) -> layers.Side:
-    return "in" if item.dep.handler.__name__ == "prune_in_channels" else "out"
-
-
-_SPLITS = ("_SplitOp", "_UnbindOp", "_SliceOp")
-
-
-def _mixes(module: nn.Module) -> bool:
-    """Say whether an operation multiplies two activations, as attention does."""
-    return any(word in repr(module) for word in ("BmmBackward", "ScaledDotProduct"))
 
 
 def _tensor(model: nn.Module, path: str) -> torch.Tensor | None:

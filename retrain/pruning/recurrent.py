@@ -55,6 +55,9 @@ class Layer(standins.StandIn):
         real = cast("nn.RNNBase", self.held[0])
         packed = values if isinstance(values, rnn.PackedSequence) else None
         steps = values if packed is None else packed.data
+        if real.proj_size and states is not None:
+            # The cell states have another width; what they feed stays whole anyway.
+            states = states[0]
         flat = packed is not None or steps.ndim == 2
         time = 0 if flat or not real.batch_first else 1
         hidden = []
@@ -69,6 +72,8 @@ class Layer(standins.StandIn):
         last = rewriting.stacked(hidden)
         if real.mode != "LSTM":
             return outputs, last
+        if real.proj_size:
+            return outputs, (last, last.new_zeros(*last.shape[:-1], real.hidden_size))
         return outputs, (last, rewriting.stacked(one * 1.0 for one in hidden))
 
 

@@ -12,8 +12,6 @@ from collections.abc import Mapping, Sequence
 from typing import Any, TypeAlias
 
 import numpy as np
-from torch_pruning import ops
-from torch_pruning.dependency import shape_infer
 
 Shape: TypeAlias = tuple[int, ...]
 
@@ -79,20 +77,3 @@ class Follow:
             for other in self.found.get(index.idx, ())
         )
         return list(dict.fromkeys(moved))
-
-
-def teach(graph: Any, views: Mapping[Any, tuple[Shape, Shape]]) -> None:
-    """Tell a dependency graph how channels lie after each view, by its node of autograd."""
-    # Of views its own rule knows one layout; what it found while building is kept where we do not.
-    graph._2d_4d = False  # noqa: SLF001 - the switch of that rule
-    for node in graph.module2node.values():
-        if node.grad_fn not in views or not isinstance(node.module, ops._ReshapeOp):  # noqa: SLF001 - it has no public name
-            continue
-        (source,) = node.inputs
-        channels = shape_infer.infer_out_channels_recursively(graph, source, [0])
-        found = channels and places(*views[node.grad_fn], channels)
-        if found:
-            for one, other, back in ((source, node, False), (node, source, True)):
-                for link in one.dependencies:
-                    if link.target is other:
-                        link.index_mapping[0] = Follow(found, back=back)

@@ -91,17 +91,17 @@ class Pooled(nn.Module):
 
 
 class Residual(nn.Module):
-    """Two recurrent layers, each beside a shortcut and before a norm."""
+    """Two recurrent layers, each beside a shortcut, and before a norm if so wished."""
 
-    def __init__(self, *, both: bool = False) -> None:
+    def __init__(self, *, both: bool = False, normed: bool = False) -> None:
         super().__init__()
         width = 8 if both else 16
         self.embed = nn.Embedding(TOKENS, 16)
         self.cells = nn.ModuleList(
             nn.LSTM(16, width, batch_first=True, bidirectional=both) for _ in range(2)
         )
-        self.norms = nn.ModuleList(nn.LayerNorm(16) for _ in range(2))
-        self.head = nn.Linear(16, 2)
+        self.norms = nn.ModuleList(nn.LayerNorm(16) if normed else nn.Identity() for _ in range(2))
+        self.head = nn.Sequential(nn.Linear(16, 12), nn.ReLU(), nn.Linear(12, 2))
 
     def forward(self, tokens: torch.Tensor) -> torch.Tensor:
         hidden = self.embed(tokens)
@@ -322,6 +322,7 @@ NETWORKS: Mapping[str, architectures.Architecture] = {
     "residual, both directions": architectures.made(
         lambda: Residual(both=True), architectures.tokens
     ),
+    "residual and norms": architectures.made(lambda: Residual(normed=True), architectures.tokens),
     "encoder and decoder": architectures.made(EncoderDecoder, architectures.tokens),
     "learned start": architectures.made(LearnedStart, architectures.tokens),
     "zero start": architectures.made(lambda: ZeroStart(asks=True), architectures.tokens),
