@@ -25,6 +25,7 @@ from coppice.eventlog.base import EventLog
 from coppice.registry.base import Registry
 from retrain import (
     card,
+    choosing,
     dataset,
     gates,
     material,
@@ -162,8 +163,7 @@ def make(
     EngineMissing
         `[pack] engines` names one that is not installed.
     """
-    for engine in own.settings.pack.engines:
-        runtime.require(engine)  # not to be missed only after the training
+    choosing.check(own.settings.pack)  # not to be missed only after the training
     steps = phases.Phases(progress, timer)
     cores = network.on_cores(own.settings.train.threads)
     with cores, tempfile.TemporaryDirectory(prefix="coppice-") as name:
@@ -269,7 +269,7 @@ def _choose(bench: _Bench, used: material.Material, models: _Models) -> packing.
         onnx_export.export(models.candidate, split, bench.graph, task=bench.task)
     with bench.phases.phase("choose"):
         data = dataclasses.replace(used.data, train=used.training)
-        return packing.choose(bench.graph, data, proving.wish(bench.own, used.data.classes))
+        return choosing.choose(bench.graph, data, proving.wish(bench.own, used.data.classes))
 
 
 def _judge(

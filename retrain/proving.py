@@ -10,7 +10,7 @@ from torch import nn
 
 from coppice import artifact, clock, labels, project, runtime
 from coppice.registry.base import Registry
-from retrain import material, packing, reference, train
+from retrain import choosing, material, reference, train
 from retrain.evaluate import answers, evaluation, latency
 from retrain.pruning import schedule
 
@@ -28,10 +28,10 @@ def rules(own: project.Project, classes: tuple[str, ...]) -> evaluation.Rules:
     )
 
 
-def wish(own: project.Project, classes: tuple[str, ...]) -> packing.Wish:
+def wish(own: project.Project, classes: tuple[str, ...]) -> choosing.Wish:
     """Return what this project wants to be served by, and how it judges that."""
     tree = own.settings
-    return packing.Wish(
+    return choosing.Wish(
         section=tree.pack, rules=rules(own, classes), threads=tree.serve.model_threads
     )
 
