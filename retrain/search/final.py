@@ -55,23 +55,29 @@ def measure(of: subject.Subject, terms: table.Terms, model: nn.Module) -> Final:
             of.validation.inputs,
             rows=terms.batch,
         )
-        size = pruned.stat().st_size
-    runtime = timing.gain(found, "dense", "pruned", clock=terms.clock)
-    macs = (schedule.cost(each, of.training).macs for each in (of.model, model))
-    return Final(
-        cost=_cost(of, terms, model, runtime),
-        macs_ratio=next(macs) / next(macs),
-        runtime=runtime,
-        eager=timing.gain(found, "eager", "pruned", clock=terms.clock),
-        bytes=size,
-    )
+        runtime = timing.gain(found, "dense", "pruned", clock=terms.clock)
+        return Final(
+            cost=_cost(of, terms, model, pruned, runtime),
+            macs_ratio=_macs(of.model, of) / _macs(model, of),
+            runtime=runtime,
+            eager=timing.gain(found, "eager", "pruned", clock=terms.clock),
+            bytes=pruned.stat().st_size,
+        )
+
+
+def _macs(model: nn.Module, of: subject.Subject) -> int:
+    return schedule.cost(model, of.training).macs
 
 
 def _cost(
-    of: subject.Subject, terms: table.Terms, model: nn.Module, timed: latency.Latency
+    of: subject.Subject,
+    terms: table.Terms,
+    model: nn.Module,
+    graph: Path,
+    timed: latency.Latency,
 ) -> table.Cost:
-    with table.Gauge(of, terms) as gauge:
-        if terms.target != "latency":
-            return gauge.measure(gauge.prepare(model))
-        counted = schedule.cost(model, of.training)
+    counted = schedule.cost(model, of.training)
+    if terms.target == "latency":
         return table.cost(counted, timed.parent_seconds, timed.candidate_seconds, timed)
+    with table.Gauge(of, terms) as gauge:
+        return gauge.measure(table.Prepared(counted, graph))

@@ -10,6 +10,7 @@ damage that reaches a cost, found among the mildest widths that do.
 
 from __future__ import annotations
 
+import copy
 import dataclasses
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -21,7 +22,7 @@ from torch import nn
 from coppice import clock, project
 from coppice.registry.base import Registry
 from retrain import material, network, parents, phases, proving, weights
-from retrain.pruning import recipe, schedule
+from retrain.pruning import recipe, schedule, units
 from retrain.search import (
     deadline,
     estimate,
@@ -173,9 +174,12 @@ def _subject(
         used = material.gather(own)
     with steps.phase("parent") as told:
         model = _parent(own, registry, used, told)
+    ready = copy.deepcopy(model)
+    units.prepare(ready, used.training)
     return subject.Subject(
         model=model,
-        coupled=subject.couple(model, used.training, base.align),
+        ready=ready,
+        coupled=subject.couple(ready, used.training, base),
         base=base,
         training=used.training,
         validation=used.data.validation,

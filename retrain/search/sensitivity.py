@@ -9,6 +9,7 @@ forecast of the drop after training, and is never used as one: it only says whic
 from __future__ import annotations
 
 import collections
+import copy
 import functools
 from collections.abc import Callable, Sequence
 
@@ -102,7 +103,7 @@ class _Bench:
     def scores(self) -> dict[str, torch.Tensor]:
         """Every unit's score by the recipe's criterion, of the dense model."""
         of = self.of
-        gathered = evidence.gather(of.model, of.training, task=of.task, seed=of.seed)
+        gathered = evidence.gather(of.ready, of.training, task=of.task, seed=of.seed)
         scored = units.score(of.coupled, gathered, of.base.criterion)
         return {group.name: score for group, score in zip(of.coupled, scored, strict=True)}
 
@@ -112,7 +113,7 @@ class _Bench:
         return self.measure(self.of.model)
 
     def point(self, group: groups.CoupledGroup, count: int) -> Point:
-        model = self.of.copy()
+        model = copy.deepcopy(self.of.ready)
         kept = groups.choose(group, self.scores[group.name], count)
         surgery.replay(model, surgery.plan(model, [(group, kept)]))
         train.reestimate_batch_norm(model, self.of.training, self.of.base.batch_norm_rows)

@@ -8,7 +8,7 @@ import hashlib
 import inspect
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 import numpy as np
@@ -28,8 +28,10 @@ class Subject:
     ----------
     model
         The dense parent, trained, in evaluation mode; never changed.
+    ready
+        The same, prepared to be cut: attention with free widths inside.
     coupled
-        Groups whose cut the model's own code can follow.
+        Groups of `ready` whose cut the model's own code can follow.
     base
         The recipe whose `amounts` the search chooses.
     training, validation
@@ -41,6 +43,7 @@ class Subject:
     """
 
     model: nn.Module
+    ready: nn.Module
     coupled: tuple[groups.CoupledGroup, ...]
     base: recipe.Recipe
     training: project.Split
@@ -55,20 +58,27 @@ class Subject:
         """Return a copy of the dense model that may be changed."""
         return copy.deepcopy(self.model).eval()
 
-    def structure(self, kept: widths.Widths) -> nn.Module:
+    def structure(self, kept: widths.Widths) -> Structure:
         """Return a model of these widths whose weights mean nothing: the first units stay."""
         chosen = [
             (group, groups.choose(group, -torch.arange(float(group.units)), kept[group.name]))
             for group in self.coupled
             if group.name in kept
         ]
-        model = self.copy()
-        return surgery.replay(model, surgery.plan(model, chosen))
+        record = surgery.plan(self.ready, chosen)
+        return Structure(surgery.replay(copy.deepcopy(self.ready), record), record)
 
     def recipe_for(self, kept: widths.Widths, **changes: Any) -> recipe.Recipe:
         """Return the base recipe with the amounts that leave these widths."""
         amounts = widths.amounts(self.coupled, kept)
         return dataclasses.replace(self.base, amount=0.0, amounts=amounts, scope="local", **changes)
+
+
+class Structure(NamedTuple):
+    """A model of chosen widths, and the record that made it of the prepared one."""
+
+    model: nn.Module
+    record: surgery.Surgery
 
 
 def check(base: recipe.Recipe) -> None:
@@ -89,32 +99,40 @@ def check(base: recipe.Recipe) -> None:
 
 
 def couple(
-    model: nn.Module, training: project.Split, align: int
+    ready: nn.Module, training: project.Split, base: recipe.Recipe
 ) -> tuple[groups.CoupledGroup, ...]:
     """Find the groups of a model, and leave out those that its own code cannot lose channels of.
+
+    Parameters
+    ----------
+    ready
+        Prepared to be cut.
 
     Raises
     ------
     PruningError
         Nothing of the network can be removed.
     """
-    found = units.couple(model, training)
+    found = units.couple(ready, training, base.inside)
     narrow = [
-        (group, groups.choose(group, torch.zeros(group.units), widths.step(group, align)))
+        (group, groups.choose(group, torch.zeros(group.units), widths.step(group, base.align)))
         for group in found.groups
     ]
-    record = trial.workable(model, jobs.example(training), narrow)
+    record = trial.workable(ready, jobs.example(training), narrow)
     stuck = {whole.name for whole in record.whole}
     free = tuple(
         group
         for group in found.groups
-        if group.name not in stuck and widths.step(group, align) < group.units
+        if group.name not in stuck and widths.step(group, base.align) < group.units
     )
     if not free:
         reasons = [f"{whole.name!r}: {whole.reason}" for whole in (*found.whole, *record.whole)]
-        message = "no width of this network can be chosen; " + "; ".join(
-            reasons or [f"every group is narrower than one step of {align}"]
-        )
+        reasons += [
+            f"{group.name!r} has {group.units} units, no more than one step"
+            for group in found.groups
+            if group.name not in stuck
+        ]
+        message = "no width of this network can be chosen; " + "; ".join(reasons)
         raise errors.PruningError(message)
     return free
 

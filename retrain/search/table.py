@@ -20,13 +20,12 @@ from typing import Literal, NamedTuple, Self, TypeAlias, get_args
 
 import msgspec
 import numpy as np
-from torch import nn
 
 from coppice import artifact, errors, project, runtime
 from retrain import onnx_export, timing
 from retrain.evaluate import footprint, latency
 from retrain.pruning import schedule
-from retrain.search import deadline, store, subject, widths
+from retrain.search import deadline, recut, store, subject, widths
 
 Target: TypeAlias = Literal["latency", "size", "memory", "macs"]
 TARGETS: tuple[Target, ...] = get_args(Target)
@@ -134,28 +133,25 @@ class Table:
         with Gauge(self.of, self.terms) as gauge:
             for number, kept in enumerate(wanted):
                 told(number / len(wanted))
-                model = self.of.structure(kept)
-                found.append(
-                    self._known(model) or (None if until.over else self._new(model, gauge))
-                )
+                found.append(self._cost(self.of.structure(kept), gauge, until))
         told(1.0)
         return found
 
-    def _key(self, model: nn.Module) -> store.Key:
-        digest = subject.structure_digest(model, self._source)
-        return {**self._told, "dense": self._dense, "structure": digest}
-
-    def _known(self, model: nn.Module) -> Cost | None:
-        return self._kept.get(self._key(model), Cost)
-
-    def _new(self, model: nn.Module, gauge: Gauge) -> Cost:
-        prepared = gauge.prepare(model)
+    def _cost(
+        self, structure: subject.Structure, gauge: Gauge, until: deadline.Deadline
+    ) -> Cost | None:
+        digest = subject.structure_digest(structure.model, self._source)
+        key = {**self._told, "dense": self._dense, "structure": digest}
+        found = self._kept.get(key, Cost)
+        if found is not None or until.over:
+            return found
+        prepared = gauge.prepare(structure)
         with self._kept.turn():
-            cost = self._known(model)
-            if cost is None:
-                cost = gauge.measure(prepared)
-                self._kept.put(self._key(model), cost)
-        return cost
+            found = self._kept.get(key, Cost)
+            if found is None:
+                found = gauge.measure(prepared)
+                self._kept.put(key, found)
+        return found
 
 
 class Prepared(NamedTuple):
@@ -187,12 +183,14 @@ class Gauge:
         """End the processes."""
         self._stack.close()
 
-    def prepare(self, model: nn.Module) -> Prepared:
-        """Count a model, and export it where the target needs a graph."""
-        counted = schedule.cost(model, self._of.training)
-        graph = self._folder / "pruned.onnx"
-        if self._terms.target != "macs":
-            onnx_export.export(model, self._of.training, graph, task=self._of.task)
+    def prepare(self, structure: subject.Structure) -> Prepared:
+        """Count a structure, and make its graph where the target needs one."""
+        of = self._of
+        counted, graph = schedule.cost(structure.model, of.training), self._folder / "pruned.onnx"
+        if self._terms.target != "macs" and not recut.recut(
+            self._dense.graph, structure, of.training, graph, task=of.task
+        ):
+            onnx_export.export(structure.model, of.training, graph, task=of.task)
         return Prepared(counted, graph)
 
     def measure(self, prepared: Prepared) -> Cost:
