@@ -59,7 +59,7 @@ class Evaluation(msgspec.Struct, frozen=True, kw_only=True):
     production: Table | None = None
     """On labelled production rows that no training saw; `None` where there are none."""
     latency: latency.Latency | None = None
-    """Batch 1, in the serving runtime; `None` where it was not measured."""
+    """Batch 1, each as it is served; `None` where it was not measured."""
 
 
 def tabulate(answers: Mapping[Column, Floats], split: project.Split, rules: Rules) -> Table:

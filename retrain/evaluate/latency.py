@@ -1,4 +1,4 @@
-"""How much faster the candidate is than its dense parent, timed in turn in the serving runtime."""
+"""How much faster the candidate is than its dense parent, timed in turn, each as it is served."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class Graph(Protocol):
 
 
 class Latency(msgspec.Struct, frozen=True, kw_only=True):
-    """Dense parent against candidate in the same runtime, rounds taken in turn."""
+    """Dense parent against candidate, each as it is served, rounds taken in turn."""
 
     parent_seconds: float
     """Median time of one batch, dense parent."""
