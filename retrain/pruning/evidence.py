@@ -5,11 +5,12 @@ from __future__ import annotations
 import collections
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 import numpy as np
 import torch
 from torch import nn
+from torch.nn.utils import rnn
 from torch.utils.hooks import RemovableHandle
 
 from coppice import labels, project
@@ -74,7 +75,10 @@ def gradients(
 def activations(
     model: nn.Module, names: Sequence[str], split: project.Split, *, seed: int
 ) -> Iterator[Mapping[str, torch.Tensor]]:
-    """Yield what named modules read on minibatches drawn from a split, in evaluation mode."""
+    """Yield what named modules read on minibatches drawn from a split, in evaluation mode.
+
+    That is their first argument; a packed sequence comes padded.
+    """
     for rows in _batches(split, seed):
         yield _heard(model, names, rows, _before)
 
@@ -106,7 +110,13 @@ def _heard(
 
 # Copies, because what comes after may write into a tensor.
 def _before(module: nn.Module, calls: list[torch.Tensor]) -> RemovableHandle:
-    return module.register_forward_pre_hook(lambda _, read: calls.append(read[0].clone()))
+    def listen(called: nn.Module, given: tuple[Any, ...], named: dict[str, Any]) -> None:
+        read = [*given, *named.values()][0]
+        if isinstance(read, rnn.PackedSequence):
+            read, _ = rnn.pad_packed_sequence(read, getattr(called, "batch_first", False))
+        calls.append(read.clone())
+
+    return module.register_forward_pre_hook(listen, with_kwargs=True)
 
 
 def _after(module: nn.Module, calls: list[torch.Tensor]) -> RemovableHandle:

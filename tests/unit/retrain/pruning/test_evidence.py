@@ -3,6 +3,8 @@ from __future__ import annotations
 import math
 
 import torch
+from torch import nn
+from torch.nn.utils import rnn
 
 from retrain import network, train
 from retrain.pruning import evidence
@@ -38,6 +40,28 @@ def test_activations_leave_no_hook_behind() -> None:
     model = networks.mlp().eval()
     list(evidence.activations(model, ["0"], networks.vectors(), seed=0))
     assert not model.get_submodule("0")._forward_pre_hooks
+
+
+class Reads(nn.Module):
+    """Gives its values to a layer by name, and to another one packed."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first = nn.Linear(6, 4)
+        self.cells = nn.GRU(4, 3, batch_first=True)
+        self.head = nn.Linear(3, 2)
+
+    def forward(self, values: torch.Tensor) -> torch.Tensor:
+        steps = self.first(input=values).unsqueeze(1)
+        lengths = torch.ones(len(steps), dtype=torch.long)
+        packed = rnn.pack_padded_sequence(steps, lengths, batch_first=True)
+        return self.head(self.cells(packed)[1][0])  # type: ignore[no-any-return]
+
+
+def test_what_is_given_by_name_or_packed_is_read_too() -> None:
+    model = Reads().eval()
+    read = next(evidence.activations(model, ["first", "cells"], networks.vectors(8), seed=0))
+    assert torch.equal(model.first(read["first"]).unsqueeze(1), read["cells"])
 
 
 def test_the_mean_loss_of_all_rows_is_that_of_one_pass() -> None:

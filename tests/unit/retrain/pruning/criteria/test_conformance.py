@@ -145,6 +145,7 @@ class Outcome(NamedTuple):
 
 def scored_or_refused(name: str, net: architectures.Architecture) -> Outcome:
     model, split = net.model(), net.data().train
+    units.prepare(model, split)
     given = units.couple(model, split).groups
     found = evidence.gather(model, split, task=net.task, seed=0)
     try:
