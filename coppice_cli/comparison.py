@@ -115,7 +115,7 @@ def _cost(made: card.Card) -> dict[str, section.Figure]:
         found["latency"] = section.Figure(value=timed.candidate_seconds, unit="s", better="lower")
         found["gain"] = section.Figure(value=timed.gain, unit="times", better="higher")
     who = "candidate" if "candidate_macs" in made.cost else "parent"
-    for name in ("macs", "parameters"):
+    for name in ("macs", "parameters", "nonzero", "compressed_bytes"):
         if f"{who}_{name}" in made.cost:
             found[name] = section.Figure(value=made.cost[f"{who}_{name}"], better="lower")
     return found

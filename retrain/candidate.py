@@ -134,6 +134,7 @@ class _Found(NamedTuple):
     packing: packing.Packing
     judged: evaluation.Evaluation
     sections: inspection.Sections
+    graphs: Graphs
 
 
 def make(
@@ -185,7 +186,7 @@ def make(
         graphs = proving.graphs(registry, models.parent_tag, served, used.data)
         judged = _judge(bench, used, models, graphs)
         sections = _inspect(bench, used, models, graphs)
-        made = _register(bench, used, models, _Found(chosen, judged, sections))
+        made = _register(bench, used, models, _Found(chosen, judged, sections, graphs))
     log.append([records.seal(made, source=SOURCE, now=timer.now())])
     if made.status == "refused":
         message = (
@@ -322,7 +323,7 @@ def _inspect(
 def _register(
     bench: _Bench, used: material.Material, models: _Models, found: _Found
 ) -> records.Candidate:
-    chosen, judged, sections = found
+    chosen, judged, sections, graphs = found
     results = gates.check_all(judged, sections, bench.own.settings.gates)
     results = nearest.advise(results, bench.request.recipe, models.parent_tag, bench.registry)
     refusals = gates.refusals(results)
@@ -336,7 +337,9 @@ def _register(
         gates=results,
         quality=quality.inspect(used.data, used.production),
         cost=proving.cost(
-            used.data.train, {"parent": models.parent.model, "candidate": models.candidate}
+            used.data.train,
+            {"parent": models.parent.model, "candidate": models.candidate},
+            graphs,
         ),
         sections=sections,
         packing=chosen,

@@ -60,7 +60,8 @@ class Card(msgspec.Struct, frozen=True, kw_only=True):
     gates: tuple[gates.GateResult, ...] = ()
     quality: quality.Quality
     cost: dict[str, float] = {}
-    """Multiply-accumulates for one row and trained parameters, by column."""
+    """By column: multiply-accumulates for one row, trained parameters, those of them that are not
+    zero, and bytes of the served graph once compressed."""
     sections: dict[str, section.Section] = {}
     """Deeper measurements by name; also those that were not made, with the reason."""
     packing: packing.Packing | None = None

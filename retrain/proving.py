@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import zlib
 from collections.abc import Mapping
+from pathlib import Path
 from types import MappingProxyType
 
 import numpy as np
@@ -111,11 +113,35 @@ def race(
     )
 
 
-def cost(split: project.Split, models: Mapping[evaluation.Column, nn.Module]) -> dict[str, float]:
-    """Return multiply-accumulates for one row and trained parameters, by column."""
-    found = {name: schedule.cost(model, split) for name, model in models.items()}
-    figures = {f"{name}_macs": float(each.macs) for name, each in found.items()}
-    return figures | {f"{name}_parameters": float(each.parameters) for name, each in found.items()}
+def cost(
+    split: project.Split,
+    models: Mapping[evaluation.Column, nn.Module],
+    graphs: Mapping[evaluation.Column, runtime.Packed] = MappingProxyType({}),
+) -> dict[str, float]:
+    """Return what models cost, by column.
+
+    Multiply-accumulates for one row, trained parameters and how many of them are not zero; of the
+    graphs that are served, bytes once they are compressed (zlib), as in transport and in storage.
+    """
+    figures: dict[str, float] = {}
+    for name, model in models.items():
+        found = schedule.cost(model, split)
+        nonzero = sum(int(parameter.count_nonzero()) for parameter in model.parameters())
+        figures |= {
+            f"{name}_macs": float(found.macs),
+            f"{name}_parameters": float(found.parameters),
+            f"{name}_nonzero": float(nonzero),
+        }
+    return figures | {
+        f"{name}_compressed_bytes": float(_compressed(graphs[name].path))
+        for name in models
+        if name in graphs
+    }
+
+
+def _compressed(path: Path) -> int:
+    weights = [path.with_suffix(".bin")] if path.suffix == ".xml" else []
+    return sum(len(zlib.compress(each.read_bytes())) for each in (path, *weights))
 
 
 def expected(judged: evaluation.Evaluation, column: evaluation.Column) -> tuple[float, int]:

@@ -15,6 +15,8 @@ from retrain.report import words
 Tone: TypeAlias = Literal["good", "bad", "plain"]
 MOST_LOSSES = 6
 """Losses on the first screen; the tables below have them all."""
+MASKED = 0.99
+"""Below this share of parameters that are not zero, single weights were pruned."""
 NAMES: dict[evaluation.Column, str] = {
     "parent": "dense parent",
     "null": "null control",
@@ -168,10 +170,12 @@ def _size(made: card.Card) -> Headline:
     before, after = (made.cost.get(f"{who}_parameters", 0.0) for who in ("parent", "candidate"))
     if not before or not after:
         return Headline(label="Size", value="-", note="not measured")
+    nonzero = made.cost.get("candidate_nonzero", after)
+    masked = f", {nonzero:,.0f} of them not zero" if nonzero < MASKED * after else ""
     return Headline(
         label="Size against the dense parent",
         value=f"{100 * after / before:.0f}%",
-        note=f"{after:,.0f} of {before:,.0f} parameters are left",
+        note=f"{after:,.0f} of {before:,.0f} parameters are left{masked}",
         tone="good" if after < before else "plain",
     )
 

@@ -16,11 +16,11 @@ from torch import nn
 
 from coppice import artifact, settings
 from retrain import network, recovery, train, weights
-from retrain.pruning import recipe, schedule, surgery
+from retrain.pruning import recipe, surgery
 from tests.support import architectures
 
 NETS = architectures.ARCHITECTURES
-STEPS = {
+STEPS: dict[str, dict[str, Any]] = {
     "layer": {"level": "layer", "criterion": "block-influence", "amount": 0.6},
     "neuron": {"level": "neuron", "criterion": "magnitude", "amount": 0.5},
     "connection": {"level": "connection", "criterion": "taylor", "amount": 0.6},
