@@ -10,6 +10,7 @@ from coppice import records
 from coppice_cli import console
 from retrain import card, gates
 from retrain.evaluate import evaluation
+from retrain.report import packings, prunings
 
 COLUMNS: dict[evaluation.Column, str] = {
     "parent": "dense parent",
@@ -23,13 +24,24 @@ SHARES = frozenset({"score", "calibration_error"})
 COLOURS = {"accepted": "green", "forced": "yellow", "refused": "bold red"}
 
 
-def show(screen: rich.console.Console, made: records.Candidate, made_card: card.Card) -> None:
-    """Print what became of a candidate."""
+def show(
+    screen: rich.console.Console,
+    made: records.Candidate,
+    made_card: card.Card,
+    cut: prunings.Cut | None = None,
+) -> None:
+    """Print what became of a candidate.
+
+    Parameters
+    ----------
+    cut
+        What was cut, where there is a record of it.
+    """
     _evaluation(screen, "holdout", made_card.evaluation.holdout)
     if made_card.evaluation.production is not None:
         _evaluation(screen, "recent production", made_card.evaluation.production)
     show_gates(screen, made_card.gates)
-    for line in size_and_speed(made_card):
+    for line in (*what_was_cut(cut or prunings.Cut()), *size_and_speed(made_card)):
         screen.print(line, markup=False, soft_wrap=True)
     for warning in made_card.quality.warnings:
         screen.print("[yellow]warning:[/]", end=" ")
@@ -99,6 +111,16 @@ def _in_units(result: gates.GateResult, value: float | None) -> str:
             return f"{-100.0 * value:+.2f} points"
 
 
+def what_was_cut(cut: prunings.Cut) -> Iterator[str]:
+    """Say in a line each what was left out, narrowed, and left whole."""
+    if cut.removed:
+        yield f"left out: {', '.join(gone.module for gone in cut.removed)}"
+    if cut.widths:
+        yield f"widths: {prunings.in_short(cut.widths)}"
+    if cut.whole:
+        yield f"left whole: {', '.join(each.name for each in cut.whole)} (the page says why)"
+
+
 def size_and_speed(made_card: card.Card) -> Iterator[str]:
     """Say how much smaller and how much faster the candidate is: MACs alone never count."""
     cost, latency = made_card.cost, made_card.evaluation.latency
@@ -115,3 +137,4 @@ def size_and_speed(made_card: card.Card) -> Iterator[str]:
         )
     if ratios:
         yield f"size: {', '.join(ratios)}"
+    yield from packings.sentences(made_card.packing)

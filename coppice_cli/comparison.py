@@ -8,6 +8,7 @@ from typing import Literal, TypeAlias
 
 from retrain import card, gates
 from retrain.evaluate import evaluation, section
+from retrain.pruning import wording
 
 Better: TypeAlias = Literal["higher", "lower"] | None
 LOWER = frozenset({"log_loss", "calibration_error", "brier", "mae", "rmse"})
@@ -75,7 +76,20 @@ def _joined(
 def _recipe(made: card.Card) -> dict[str, section.Figure]:
     if made.recipe is None:
         return {}
-    return {"amount": section.Figure(value=made.recipe.amount, unit="share")}
+    shares = {
+        noun: wording.removed(made.recipe, level)
+        for level, noun in wording.NOUNS.items()
+        if any(step.level == level for step in made.recipe.steps)
+    }
+    found = {
+        f"{noun} removed": section.Figure(value=share, unit="share")
+        for noun, share in shares.items()
+        if share is not None
+    }
+    return found | {
+        "cuts": section.Figure(value=len(made.recipe.dues) * len(made.recipe.steps)),
+        "recovery epochs": section.Figure(value=made.recipe.finetune_epochs),
+    }
 
 
 def _scores(made: card.Card) -> dict[str, section.Figure]:

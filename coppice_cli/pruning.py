@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from coppice import errors, project
 from retrain import candidate, dataset
@@ -22,6 +22,10 @@ class Wish:
     recipe: Path | None = None
     criterion: str | None = None
     amount: float | None = None
+    level: str | None = None
+    scope: str | None = None
+    schedule: str | None = None
+    rounds: int | None = None
     recovery: bool = True
     recover_on: str | None = None
     production: bool = False
@@ -32,20 +36,20 @@ class Wish:
 def recipe_of(wish: Wish, section: settings.PruneSettings) -> recipe.Recipe:
     """Take the recipe from a file or else from the settings, and change what the wish names.
 
+    What is wished goes into the first step; a chain's later steps stay as the file has them.
+
     Raises
     ------
     PruningError
         The file cannot be read, or what comes out cannot be carried out.
     """
     base = recipe.Recipe.from_settings(section) if wish.recipe is None else _read(wish.recipe)
-    changes: dict[str, str | float | int] = {}
-    if wish.criterion is not None:
-        changes["criterion"] = wish.criterion
-    if wish.amount is not None:
-        changes["amount"] = wish.amount
+    named = ("level", "criterion", "amount", "scope", "schedule", "rounds")
+    wished = {name: getattr(wish, name) for name in named}
+    changes: dict[str, Any] = {n: value for n, value in wished.items() if value is not None}
     if not wish.recovery:
         changes["finetune_epochs"] = 0
-    return dataclasses.replace(base, **changes)  # type: ignore[arg-type]
+    return dataclasses.replace(base, **changes)
 
 
 def request_of(

@@ -67,21 +67,31 @@ def show(result: run.Result, wanted: plan.Plan, folder: Path, *, as_json: bool) 
 
 
 def _table(found: record.Sweep) -> None:
-    heads = ("criterion", "removed", "score", "lost", "speed", "x32", "MACs", "above random")
+    heads = ("criterion", "cut", "score", "lost", "1 row", "32 rows", "MACs", "above random")
     shown = console.table(*heads, numbers=heads[1:])
-    for row in sweep_page.rows(found):
+    edges = {(edge.criterion, edge.amount): edge for edge in found.edges}
+    for cell in summary.cells(found):
         shown.add_row(
-            row.criterion,
-            row.amount,
-            row.score,
-            row.drop,
-            row.gain,
-            row.batch_gain,
-            row.macs.removesuffix(" less"),
-            row.edge,
+            cell.criterion,
+            summary.percent(cell.amount),
+            console.percent(cell.score.value),
+            f"{100 * cell.drop.value + 0.0:.2f}",
+            console.ratio(cell.gains[1].value),
+            console.ratio(cell.gains[record.BATCH].value),
+            console.ratio(cell.macs),
+            _edge(edges.get((cell.criterion, cell.amount))),
         )
-    for criterion, amounts, _ in sweep_page.refused(found):
+    refused = sweep_page.refused(found)
+    for criterion, amounts, _ in refused:
         shown.add_row(criterion, amounts, "refused", *[""] * 5)
     console.out().print(shown)
-    for criterion, _, reason in sweep_page.refused(found):
+    for criterion, _, reason in refused:
         console.out().print(f"{criterion} was refused: {reason}", markup=False, soft_wrap=True)
+
+
+def _edge(edge: record.Edge | None) -> str:
+    if edge is None:
+        return "-"
+    if edge.low is None or edge.high is None:
+        return f"{100 * edge.value:+.2f}"
+    return f"{100 * edge.low:+.1f}..{100 * edge.high:+.1f}"

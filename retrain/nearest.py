@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import itertools
+import statistics
 from collections.abc import Mapping
 
 from coppice import errors
 from coppice.registry.base import Registry
 from retrain import card, gates
-from retrain.pruning import recipe
+from retrain.pruning import recipe, wording
 
 
 def advise(
@@ -34,7 +36,8 @@ def cards(registry: Registry, name: str) -> dict[str, card.Card]:
 def advice(wanted: recipe.Recipe, parent: str, known: Mapping[str, card.Card]) -> str:
     """Say which accepted recipe of the same parent lies nearest to one that was refused.
 
-    The same criterion counts before the amount. Empty where none of the parent's prunings passed.
+    The same levels count before the same criteria, these before the way of cutting, and that before
+    the amounts. Empty where none of the parent's prunings passed.
     """
     passed = {
         tag: each.recipe
@@ -47,12 +50,32 @@ def advice(wanted: recipe.Recipe, parent: str, known: Mapping[str, card.Card]) -
     if not passed:
         return ""
     tag = min(passed, key=lambda each: _distance(wanted, passed[each]))
-    found = passed[tag]
+    found = wording.whole(passed[tag])
+    return f"the nearest recipe of this parent that passed: {found} ({tag})"
+
+
+def _distance(wanted: recipe.Recipe, found: recipe.Recipe) -> tuple[bool, bool, bool, float, int]:
+    """Return what differs, what weighs most first; recovery only where all else is the same."""
+
+    def each(plan: recipe.Recipe, *fields: str) -> list[tuple[object, ...]]:
+        return [tuple(getattr(step, field) for field in fields) for step in plan.steps]
+
     return (
-        f"the nearest recipe of this parent that passed: amount {found.amount:g} by "
-        f"{found.criterion} ({tag})"
+        each(wanted, "level") != each(found, "level"),
+        each(wanted, "criterion") != each(found, "criterion"),
+        (each(wanted, "scope", "pattern", "inside"), wanted.schedule)
+        != (each(found, "scope", "pattern", "inside"), found.schedule),
+        _apart(wanted, found),
+        abs(wanted.finetune_epochs - found.finetune_epochs),
     )
 
 
-def _distance(wanted: recipe.Recipe, found: recipe.Recipe) -> tuple[bool, float]:
-    return found.criterion != wanted.criterion, abs(found.amount - wanted.amount)
+def _apart(wanted: recipe.Recipe, found: recipe.Recipe) -> float:
+    """Return how far the amounts lie apart, step by step; a step that one lacks removes nothing."""
+    nothing = recipe.Step(amount=0.0)
+    total = 0.0
+    for one, other in itertools.zip_longest(wanted.steps, found.steps, fillvalue=nothing):
+        names = {*one.amounts, *other.amounts}
+        gaps = [abs(one.share(name) - other.share(name)) for name in names]
+        total += statistics.fmean([abs(one.amount - other.amount), *gaps])
+    return total

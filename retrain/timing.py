@@ -29,7 +29,7 @@ import sys
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import IO, Any, Literal, NamedTuple, Self, TypeAlias
+from typing import IO, Any, Literal, NamedTuple, Protocol, Self, TypeAlias
 
 import msgspec
 import numpy as np
@@ -194,8 +194,18 @@ def race(
         return take_turns(running, rows=rows, rounds=rounds)
 
 
+class Timed(Protocol):
+    """Whatever takes turns: a `Worker`, or what is timed in the asker's own process."""
+
+    contestant: Contestant
+
+    def turn(self, rows: int) -> Turn:
+        """Time a batch of so many rows."""
+        ...
+
+
 def take_turns(
-    running: Sequence[Worker], *, rows: int, rounds: int = latency.ROUNDS
+    running: Sequence[Timed], *, rows: int, rounds: int = latency.ROUNDS
 ) -> dict[str, list[Turn]]:
     """Let workers take turns; each round begins with another one, so that none is always first."""
     found: dict[str, list[Turn]] = {worker.contestant.name: [] for worker in running}

@@ -8,24 +8,39 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from coppice_cli import compose, console, options
+from retrain.pruning import criteria
 
 if TYPE_CHECKING:
-    from coppice import records
+    from coppice import records, settings
     from coppice.registry import base
     from coppice_cli import pruning
 
 
 def prune(
     folder: options.Project = options.HERE,
-    amount: Annotated[
-        float | None, typer.Option(help="Share of each group's channels to remove, in (0, 1).")
-    ] = None,
-    criterion: Annotated[
-        str | None, typer.Option(help="How channels are ranked: magnitude, taylor or random.")
-    ] = None,
     recipe: Annotated[
         Path | None,
         typer.Option(metavar="FILE", help="JSON of a whole recipe, in place of \\[prune]."),
+    ] = None,
+    level: Annotated[
+        str | None, typer.Option(help="What is removed: neuron, layer or connection.")
+    ] = None,
+    criterion: Annotated[
+        str | None, typer.Option(help=f"How it is ranked: {', '.join(criteria.names())}.")
+    ] = None,
+    amount: Annotated[
+        float | None,
+        typer.Option(help="Share of channels, blocks or weights to remove, in (0, 1)."),
+    ] = None,
+    scope: Annotated[
+        str | None,
+        typer.Option(help="Over what the amount holds: each group (local), global, or criterion."),
+    ] = None,
+    schedule: Annotated[
+        str | None, typer.Option(help="In how many cuts: one-shot, iterative or gradual.")
+    ] = None,
+    rounds: Annotated[
+        int | None, typer.Option(help="Cuts of a schedule other than one-shot.")
     ] = None,
     recovery: Annotated[
         bool, typer.Option("--recovery/--no-recovery", help="Fine-tune after the cut.")
@@ -45,14 +60,24 @@ def prune(
     """Train or load the dense parent, prune it, prove it, and register the candidate.
 
     A refused candidate is kept, so that it can be looked at, but never
-    rolled out; the exit code is then 4.
+    rolled out; the exit code is then 4. Options go over the recipe's first step.
+
+    Example: coppice prune --criterion magnitude --amount 0.3
+
+    Example: coppice prune --level connection --amount 0.8 --schedule gradual
+
+    Example: coppice prune --recipe recipe.json
     """
     from coppice_cli import pruning
 
     wish = pruning.Wish(
         recipe=recipe,
+        level=level,
         criterion=criterion,
         amount=amount,
+        scope=scope,
+        schedule=schedule,
+        rounds=rounds,
         recovery=recovery,
         recover_on=recover_on,
         production=production,
@@ -78,13 +103,16 @@ def _make(folder: Path, wish: pruning.Wish) -> None:
             event = log.latest(tree.project.name, records.Candidate)
             refused = None if event is None else records.unseal(event)
             if isinstance(refused, records.Candidate):
-                _show(refused, registry)
+                _show(refused, registry, tree)
             raise
-    _show(made, registry)
+    _show(made, registry, tree)
 
 
-def _show(made: records.Candidate, registry: base.Registry) -> None:
-    from coppice_cli import card_view
+def _show(made: records.Candidate, registry: base.Registry, tree: settings.Settings) -> None:
+    from coppice_cli import card_view, reporting
     from retrain import card
 
-    card_view.show(console.out(), made, card.read(registry.path(made.version)))
+    screen, made_card = console.out(), card.read(registry.path(made.version))
+    card_view.show(screen, made, made_card, reporting.cut_of(registry, made.version))
+    path = reporting.write(tree, registry, made.version, made_card)
+    screen.print(f"wrote {path}", soft_wrap=True, markup=False)

@@ -25,17 +25,10 @@ def report(
     The verdict in one sentence first, then what got worse and for whom, then
     tables and pictures, and where it may serve as evidence for auditors.
     """
-    from coppice import errors
-    from coppice_cli import versions
-    from retrain.report import page
+    from coppice_cli import reporting, versions
 
     tree = compose.settings_of(folder)
-    tag, made = versions.card_of(compose.registry_of(tree), tree.project.name, version)
-    path = out or tree.home / "reports" / f"{tag.replace(':', '-')}.html"
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(page.render(made, tag), encoding="utf-8")
-    except OSError as cause:
-        message = f"the page cannot be written to {path}: {cause}"
-        raise errors.EnvironmentProblem(message) from cause
+    registry = compose.registry_of(tree)
+    tag, made = versions.card_of(registry, tree.project.name, version)
+    path = reporting.write(tree, registry, tag, made, out)
     console.out().print(f"wrote {path}", soft_wrap=True, markup=False)

@@ -158,13 +158,16 @@ def plan(model: nn.Module, kept: Sequence[tuple[groups.CoupledGroup, tuple[int, 
             keep = tuple(index for index in range(size) if index not in gone)
             number = selections.setdefault(Selection(size, keep), len(selections))
             cuts.append(Cut(path, dim, number))
+    # Groups come as they were found; people look for them from the input to the output.
+    places = {name: place for place, (name, _) in enumerate(model.named_modules())}
+    in_order = sorted(kept, key=lambda each: places.get(each[0].name, -1))
     return Surgery(
         selections=tuple(selections),
         cuts=tuple(cuts),
         attributes=tuple(attributes),
         groups=tuple(
             GroupRecord(group.name, group.units * group.width, len(units) * group.width)
-            for group, units in kept
+            for group, units in in_order
         ),
     )
 

@@ -15,7 +15,16 @@ import markupsafe
 
 from retrain import card
 from retrain.evaluate import section
-from retrain.report import pictures, standards, summary, words
+from retrain.pruning import wording
+from retrain.report import (
+    packings,
+    pictures,
+    pruning_pictures,
+    prunings,
+    standards,
+    summary,
+    words,
+)
 
 TEMPLATE = Path(__file__).parent / "page.html.j2"
 STYLE = Path(__file__).parent / "style.css"
@@ -31,9 +40,15 @@ VERDICTS = {
 }
 
 
-def render(made: card.Card, tag: str) -> str:
-    """Return the page of one version."""
-    return filled(TEMPLATE, _content(made, tag))
+def render(made: card.Card, tag: str, cut: prunings.Cut | None = None) -> str:
+    """Return the page of one version.
+
+    Parameters
+    ----------
+    cut
+        What was cut; `None` for a dense parent.
+    """
+    return filled(TEMPLATE, _content(made, tag) | _cut(made, cut))
 
 
 def filled(template: Path, content: Mapping[str, Any]) -> str:
@@ -64,6 +79,11 @@ def _content(made: card.Card, tag: str) -> dict[str, Any]:
         "names": summary.NAMES,
         "units": {"score": "share", "calibration_error": "share"},
         "gate_value": words.gate_value,
+        "ways": (
+            packings.table(made.packing)
+            if made.packing is not None and any(packings.sentences(made.packing))
+            else None
+        ),
         "sections": [each for each in made.sections.values() if each.status == "measured"],
         "missing": [each for each in made.sections.values() if each.status != "measured"],
         "chart": _chart,
@@ -77,6 +97,30 @@ def _content(made: card.Card, tag: str) -> dict[str, Any]:
         ),
         "not_covered": standards.NOT_COVERED,
         "sources": standards.SOURCES,
+    }
+
+
+def _cut(made: card.Card, cut: prunings.Cut | None) -> dict[str, Any]:
+    found = cut or prunings.Cut()
+    title = "Before and after, from the input to the output"
+    drawn = pruning_pictures.widths(found.widths, title=title, place="cut") if found.widths else ""
+    return {
+        "cut": cut,
+        "recipe": None if made.recipe is None else wording.whole(made.recipe),
+        "widths": (title, markupsafe.Markup(drawn)),  # noqa: S704 - matplotlib escapes texts
+        "masks": section.Table(
+            title="Masked tensors: weights that are not zero",
+            columns=("tensor", "kept", "of", "share", "pattern"),
+            rows=tuple(
+                (mask.tensor, mask.kept, mask.size, mask.kept / mask.size, mask.pattern)
+                for mask in found.masks
+            ),
+        ),
+        "whole": section.Table(
+            title="Left whole, and why",
+            columns=("layer", "reason"),
+            rows=tuple((each.name, each.reason) for each in found.whole),
+        ),
     }
 
 

@@ -9,6 +9,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
+
 from retrain.report import pictures, prunings
 
 MARKERS = "osD^vPXp<>h*d"
@@ -16,8 +18,6 @@ MARKERS = "osD^vPXp<>h*d"
 BAR = 0.17
 """Inches for each group, so that its name beside the bar can be read."""
 PALE, STRONG = "#c3cfd9", "#2a6f97"
-MANY = 24
-"""Curves from which on nobody can follow them, so that only the outermost are named."""
 
 
 def trade(
@@ -38,11 +38,12 @@ def trade(
     dense
         The dense parent's quality, drawn at gain 1.
     """
-    best = prunings.front(points)
+    whole = [] if dense is None else [prunings.dense(dense)]
+    best = prunings.front([*whole, *points])
 
     def paint(axes: Any) -> None:
-        if dense is not None:
-            axes.plot(1.0, dense, "k*", markersize=9, label="dense parent", linestyle="none")
+        for each in whole:
+            axes.plot(each.gain, each.quality, "k*", markersize=9, label=each.series, ls="none")
         series = list(dict.fromkeys(point.series for point in points))
         for number, name in enumerate(series):
             _series(axes, [each for each in points if each.series == name], number)
@@ -60,6 +61,7 @@ def trade(
         axes.axvline(1.0, color="#b5b5b5", linewidth=0.8, zorder=0)
         axes.set(xlabel=gain, ylabel=quality)
         axes.spines[["top", "right"]].set_visible(False)
+        axes.margins(0.08)
         _legend(axes, len(series) + 2)
 
     rows = (len({point.series for point in points}) + 2 + 2) // 3
@@ -71,8 +73,8 @@ def _series(axes: Any, points: Sequence[prunings.Point], number: int) -> None:
     axes.errorbar(
         [each.gain for each in points],
         [each.quality for each in points],
-        xerr=[each.gain_spread for each in points],
-        yerr=[each.quality_spread for each in points],
+        xerr=np.array([_arms(each) for each in points]).T,
+        yerr=[each.spread for each in points],
         fmt=MARKERS[number % len(MARKERS)],
         color=pictures.COLOURS[number % len(pictures.COLOURS)],
         markersize=5,
@@ -80,6 +82,12 @@ def _series(axes: Any, points: Sequence[prunings.Point], number: int) -> None:
         capsize=2,
         label=points[0].series,
     )
+
+
+def _arms(point: prunings.Point) -> tuple[float, float]:
+    low = point.gain if point.low is None else point.low
+    high = point.gain if point.high is None else point.high
+    return max(point.gain - low, 0.0), max(high - point.gain, 0.0)
 
 
 def _legend(axes: Any, entries: int) -> None:
@@ -97,7 +105,8 @@ def _trade_words(
     points: Sequence[prunings.Point], best: Sequence[prunings.Point], quality: str
 ) -> str:
     front = "; ".join(
-        f"{each.series} {each.label}: {each.gain:.2f} times as fast, {quality} {each.quality:.4f}"
+        f"{each.series} {each.label}".rstrip()
+        + f": {each.gain:.2f} times as fast, {quality} {each.quality:.4f}"
         for each in best
     )
     return f"{len(points)} points. Not beaten in both: {front or 'none'}."
@@ -124,7 +133,7 @@ def widths(found: Sequence[prunings.Width], *, title: str, place: str) -> str:
         axes.set_xticks([0.0, 0.25, 0.5, 0.75, 1.0], ["0", "25%", "50%", "75%", "100%"])
         axes.spines[["top", "right", "left"]].set_visible(False)
         axes.tick_params(axis="y", length=0)
-        axes.set(xlabel="channels that stay")
+        axes.set(xlabel="share that stays")
 
     height = 0.75 + BAR * max(len(found), 3)
     told = "; ".join(f"{width.name}: {width.before} before, {width.after} after" for width in found)
@@ -134,8 +143,8 @@ def widths(found: Sequence[prunings.Width], *, title: str, place: str) -> str:
 def _shortened(name: str, most: int = 26) -> str:
     """Keep the end of a name, which tells layers apart.
 
-    >>> _shortened("encoder.layers.11.self_attention.out_proj")
-    '...rs.11.self_attention.out_proj'[-26:]
+    >>> _shortened("encoder.layers.11.attention", most=15)
+    '...11.attention'
     """
     return name if len(name) <= most else f"...{name[3 - most :]}"
 

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import msgspec
 
-from retrain.pruning import surgery
+from coppice import errors
 
 
 class Width(msgspec.Struct, frozen=True):
@@ -30,16 +30,19 @@ class Point(msgspec.Struct, frozen=True, kw_only=True):
         Times that it is as fast as the dense parent, measured.
     quality
         Mean score, or whatever else is the better the higher.
-    gain_spread, quality_spread
-        Half lengths of the error bars; 0 draws none.
+    low, high
+        Ends of the error bar of the gain; `None` draws none.
+    spread
+        Half the error bar of the quality; 0 draws none.
     """
 
     series: str
     label: str
     gain: float
     quality: float
-    gain_spread: float = 0.0
-    quality_spread: float = 0.0
+    low: float | None = None
+    high: float | None = None
+    spread: float = 0.0
 
 
 class Sensitivity(msgspec.Struct, frozen=True, kw_only=True):
@@ -50,10 +53,16 @@ class Sensitivity(msgspec.Struct, frozen=True, kw_only=True):
     drop: float
 
 
+def dense(quality: float) -> Point:
+    """Return the dense parent as a point, which is as fast as itself."""
+    return Point(series="dense parent", label="", gain=1.0, quality=quality)
+
+
 def front(points: Sequence[Point]) -> tuple[Point, ...]:
     """Return the points that no other beats in both, from the slowest to the fastest.
 
-    Of points that are equal in both, the first stays.
+    Of points that are equal in both, the first stays. Give it the dense parent, too: what is slower
+    and no better is of no use.
 
     >>> found = front([Point(series="a", label="", gain=gain, quality=quality)
     ...     for gain, quality in [(1.0, 0.9), (2.0, 0.8), (1.5, 0.7)]])
@@ -67,9 +76,59 @@ def front(points: Sequence[Point]) -> tuple[Point, ...]:
     return tuple(reversed(best))
 
 
-def widths(cut: surgery.Surgery) -> tuple[Width, ...]:
-    """Return how wide every group of a cut was and is, in the order of the network."""
-    return tuple(Width(group.name, group.before, group.after) for group in cut.groups)
+class Removed(msgspec.Struct, frozen=True):
+    """A block that was left out."""
+
+    module: str
+
+
+class Masked(msgspec.Struct, frozen=True):
+    """A tensor some of whose weights are zero: how many of how many are not, by which pattern."""
+
+    tensor: str
+    kept: int
+    size: int
+    pattern: str
+
+
+class Whole(msgspec.Struct, frozen=True):
+    """A layer that could have been cut but was left, and why."""
+
+    name: str
+    reason: str
+
+
+class Cut(msgspec.Struct, frozen=True, kw_only=True):
+    """What people want to know of a record of surgery; it is read without torch."""
+
+    groups: tuple[Width, ...] = ()
+    removed: tuple[Removed, ...] = ()
+    masks: tuple[Masked, ...] = ()
+    whole: tuple[Whole, ...] = ()
+
+    @property
+    def widths(self) -> tuple[Width, ...]:
+        """Of groups, and of masked tensors where no group was cut: before and after."""
+        masks = tuple(Width(mask.tensor, mask.size, mask.kept) for mask in self.masks)
+        return self.groups or masks
+
+
+def read(text: bytes | str) -> Cut:
+    """Read what matters here of a `surgery.json`.
+
+    >>> read('{"schema": 2, "removed": [{"module": "blocks.3", "leaves": "zeros"}]}').removed
+    (Removed(module='blocks.3'),)
+
+    Raises
+    ------
+    ArtifactError
+        The text is no such record.
+    """
+    try:
+        return msgspec.json.decode(text, type=Cut)
+    except msgspec.MsgspecError as cause:
+        message = f"the record of the cut cannot be read ({cause}); prune again to write a new one"
+        raise errors.ArtifactError(message) from cause
 
 
 def in_short(found: Sequence[Width], most: int = 6) -> str:

@@ -40,5 +40,5 @@ def _contents(found: record.Sweep, wanted: plan.Plan) -> Iterator[tuple[str, byt
     for criterion, amount, _ in sweep_page.on_front(found):
         combination = record.Combination(criterion=criterion, amount=amount, seed=found.seeds[0])
         text = wanted.recipe(combination).to_json().encode()
-        yield f"recipe-{criterion}-{100 * amount:g}.json", msgspec.json.format(text) + b"\n"
+        yield f"recipe-{criterion}-{100 * amount:.6g}.json", msgspec.json.format(text) + b"\n"
     yield PAGE, sweep_page.render(found, drawn).encode()

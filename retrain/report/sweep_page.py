@@ -31,6 +31,7 @@ class Row(NamedTuple):
     seeds: str
     score: str
     drop: str
+    edge: str
     disagreement: str
     gain: str
     batch_gain: str
@@ -39,7 +40,6 @@ class Row(NamedTuple):
     parameters: str
     graph_bytes: str
     zipped: str
-    edge: str
 
 
 HEADS = Row(
@@ -48,6 +48,7 @@ HEADS = Row(
     seeds="seeds",
     score="mean score, %",
     drop="lost against null control, points",
+    edge="above random choice, points",
     disagreement="differs from parent, %",
     gain="speed, 1 row",
     batch_gain=f"speed, {record.BATCH} rows",
@@ -56,7 +57,6 @@ HEADS = Row(
     parameters="parameters",
     graph_bytes="graph, bytes",
     zipped="zipped weights",
-    edge="above random choice, points",
 )
 
 
@@ -66,27 +66,31 @@ def rows(found: record.Sweep) -> tuple[Row, ...]:
     return tuple(
         Row(
             criterion=cell.criterion,
-            amount=f"{100 * cell.amount:g}%",
+            amount=summary.percent(cell.amount),
             seeds=str(cell.seeds),
             score=_spread(cell.score, 100.0),
             drop=_spread(cell.drop, 100.0),
+            edge=_edge(edges.get((cell.criterion, cell.amount))),
             disagreement=_spread(cell.disagreement, 100.0, 1),
-            gain=_spread(cell.gains[1], suffix="x"),
-            batch_gain=_spread(cell.gains[record.BATCH], suffix="x"),
-            eager_gain=_spread(cell.eager_gains[1], suffix="x"),
+            gain=_gain(cell.gains[1]),
+            batch_gain=_gain(cell.gains[record.BATCH]),
+            eager_gain=_gain(cell.eager_gains[1]),
             macs=f"{cell.macs:.2f}x less",
             parameters=f"{cell.parameters:.2f}x less",
             graph_bytes=f"{cell.graph_bytes:.2f}x less",
             zipped=f"{cell.zipped_bytes:.2f}x less",
-            edge=_edge(edges.get((cell.criterion, cell.amount))),
         )
         for cell in summary.cells(found)
     )
 
 
-def _spread(mean: summary.Mean, times: float = 1.0, digits: int = 2, suffix: str = "") -> str:
+def _gain(gain: summary.Gain) -> str:
+    return f"{gain.value:.2f}x ({gain.low:.2f} to {gain.high:.2f})"
+
+
+def _spread(mean: summary.Mean, times: float = 1.0, digits: int = 2) -> str:
     # Adding nought keeps a loss of nothing from being written as -0.
-    text = f"{times * mean.value + 0.0:.{digits}f}{suffix}"
+    text = f"{times * mean.value + 0.0:.{digits}f}"
     return text if mean.spread is None else f"{text} ±{times * mean.spread:.{digits}f}"
 
 
@@ -107,7 +111,7 @@ def refused(found: record.Sweep) -> tuple[tuple[str, str, str], ...]:
             amounts = reasons.setdefault((each.combination.criterion, each.refused), {})
             amounts[each.combination.amount] = None
     return tuple(
-        (criterion, ", ".join(f"{100 * amount:g}%" for amount in amounts), reason)
+        (criterion, ", ".join(summary.percent(amount) for amount in amounts), reason)
         for (criterion, reason), amounts in reasons.items()
     )
 
@@ -130,7 +134,7 @@ def pictures(found: record.Sweep) -> tuple[Picture, ...]:
     return trades + tuple(
         _widths(criterion, amount, measured, number)
         for number, (criterion, amount, measured) in enumerate(on_front(found)[:MOST_WIDTHS])
-        if measured.widths
+        if measured.cut.widths
     )
 
 
@@ -139,18 +143,23 @@ def _rows(rows: int) -> str:
 
 
 def _widths(criterion: str, amount: float, measured: record.Measured, number: int) -> Picture:
-    title = f"Channels before and after: {criterion}, {100 * amount:g}% removed"
-    svg = pruning_pictures.widths(measured.widths, title=title, place=f"w{number}")
-    return Picture(name=f"widths-{criterion}-{100 * amount:g}", title=title, svg=svg)
+    title = f"Before and after: {criterion}, {summary.percent(amount)} removed"
+    svg = pruning_pictures.widths(measured.cut.widths, title=title, place=f"w{number}")
+    return Picture(name=f"widths-{criterion}-{100 * amount:.6g}", title=title, svg=svg)
 
 
 def on_front(found: record.Sweep) -> tuple[tuple[str, float, record.Measured], ...]:
     """Return criterion, amount and first seed of what no other beats in score and speed."""
-    cells = {(f"{100 * cell.amount:g}%", cell.criterion): cell for cell in summary.cells(found)}
-    best = [cells[each.label, each.series] for each in prunings.front(summary.points(found, 1))]
+    points = [prunings.dense(found.score), *summary.points(found, 1)]
+    best = {(each.series, each.label) for each in prunings.front(points)}
+    cells = [
+        cell
+        for cell in summary.cells(found)
+        if (cell.criterion, summary.percent(cell.amount)) in best
+    ]
     return tuple(
         (cell.criterion, cell.amount, summary.measured_of(found, cell.criterion, cell.amount)[0])
-        for cell in best
+        for cell in cells
     )
 
 

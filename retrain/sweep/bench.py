@@ -7,16 +7,16 @@ that a sweep that is resumed goes on from the same weights.
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
 import hashlib
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Self
 
 import msgspec
 import numpy as np
+import torch
 from torch import nn
 
 from coppice import labels, project, settings
@@ -27,9 +27,9 @@ from retrain import (
     onnx_export,
     parents,
     phases,
-    program,
     recovery,
     timing,
+    timing_worker,
     train,
     weights,
 )
@@ -221,41 +221,54 @@ def structure(pruned: Pruned) -> list[object]:
     return [shapes, plain]
 
 
+class Eager:
+    """The dense parent in torch, timed operation by operation in this process, on one core.
+
+    An exported program would not do: what runs it takes twice as long as torch itself on a small
+    network, and the pruned one would look better than it is.
+    """
+
+    def __init__(self, model: nn.Module, inputs: Mapping[str, project.Array]) -> None:
+        self.contestant = timing.Contestant(name=EAGER, path="", engine="torch")
+        self._model = model
+        self._watch = timing_worker.Stopwatch(self._run, inputs)
+
+    def turn(self, rows: int) -> timing.Turn:
+        """Time a batch of so many rows."""
+        with network.on_cores(1):
+            return self._watch.turn(rows)
+
+    def _run(self, inputs: Mapping[str, project.Array]) -> torch.Tensor:
+        with torch.inference_mode():
+            return network.call(self._model, network.to_tensors(inputs))
+
+
 class Stand:
     """Times graphs against the dense parent's, in the runtime that serves and in torch.
 
-    A context: the dense parent's two processes wait there for their turns.
+    A context: the process of the dense parent's graph waits there for its turns.
     """
 
     def __init__(self, shared: Ground, folder: Path) -> None:
         self._shared = shared
         self._folder = folder
         self._rows = folder / "rows.npz"
-        self._open = contextlib.ExitStack()
-        self._dense: list[timing.Worker] = []
-
-    def __enter__(self) -> Self:
-        """Export the dense parent and start its processes."""
-        shared, model = self._shared, self._shared.parent.model
         batch = shared.split.take(np.arange(record.BATCH) % shared.split.rows).inputs
         # The stubs take every keyword for `allow_pickle`.
         np.savez(self._rows, **dict(batch))  # type: ignore[arg-type]
-        self.dense = record.Graph(graph_bytes=self.export(model, self._folder / "dense.onnx"))
-        program.save(model, shared.split, self._folder / "dense.pt2", task=shared.task)
-        contestants = (
-            timing.Contestant(name=DENSE, path=str(self._folder / "dense.onnx")),
-            timing.Contestant(name=EAGER, path=str(self._folder / "dense.pt2"), engine="torch"),
-        )
-        with contextlib.ExitStack() as opening:
-            self._dense = [
-                opening.enter_context(timing.Worker(each, self._rows)) for each in contestants
-            ]
-            self._open = opening.pop_all()
+        self._eager = Eager(shared.parent.model, batch)
+        path = folder / "dense.onnx"
+        self.dense = record.Graph(graph_bytes=self.export(shared.parent.model, path))
+        self._worker = timing.Worker(timing.Contestant(name=DENSE, path=str(path)), self._rows)
+
+    def __enter__(self) -> Self:
+        """Wait until the process is ready."""
+        self._worker.__enter__()
         return self
 
     def __exit__(self, *problem: object) -> None:
-        """End the processes."""
-        self._open.close()
+        """End the process."""
+        self._worker.__exit__(*problem)
 
     def export(self, model: nn.Module, path: Path) -> int:
         """Write a model's graph, and return its size in bytes.
@@ -288,7 +301,7 @@ class Stand:
         self, worker: timing.Worker, rows: int, tell: Callable[[str, float], None]
     ) -> record.Speed:
         tell("time", 0.0 if rows == 1 else 0.5)
-        found = timing.take_turns([*self._dense, worker], rows=rows)
+        found = timing.take_turns([self._worker, self._eager, worker], rows=rows)
         confidence = self._shared.tree.gates.confidence
         same, eager = (
             # The processor's time: a sweep takes long, and whatever else runs would slow some more.

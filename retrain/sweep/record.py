@@ -25,7 +25,7 @@ class Combination(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def words(self) -> str:
         """What people call it."""
-        return f"{self.criterion} {100 * self.amount:g}% seed {self.seed}"
+        return f"{self.criterion} {100 * self.amount:.6g}% seed {self.seed}"
 
 
 class Speed(msgspec.Struct, frozen=True, kw_only=True):
@@ -66,9 +66,7 @@ class Measured(msgspec.Struct, frozen=True, kw_only=True):
     against_null: paired.Comparison
     network: Network
     graph: Graph
-    widths: tuple[prunings.Width, ...]
-    removed: tuple[str, ...] = ()
-    """Blocks that were left out."""
+    cut: prunings.Cut
     epochs: int
     """Passes of all its training; the null control that it is compared with took as many."""
     seconds: float

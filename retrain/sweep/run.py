@@ -126,8 +126,7 @@ class _Work:
             against_null=self.shared.compare(null, answers),
             network=bench.network_of(self.shared, pruned.model),
             graph=graph,
-            widths=prunings.widths(pruned.cut),
-            removed=tuple(gone.module for gone in pruned.cut.removed),
+            cut=prunings.read(pruned.cut.to_json()),
             epochs=pruned.epochs,
             seconds=seconds,
         )

@@ -11,6 +11,7 @@ import numpy as np
 from scipy import stats
 
 from coppice.labels import Floats
+from retrain.evaluate import latency
 from retrain.report import prunings
 from retrain.sweep import record
 
@@ -32,6 +33,23 @@ class Mean(NamedTuple):
         """
         spread = statistics.stdev(values) if len(values) > 1 else None
         return cls(statistics.fmean(values), spread)
+
+
+class Gain(NamedTuple):
+    """Times as fast: the mean over seeds, and the widest ends of their races' intervals."""
+
+    value: float
+    low: float
+    high: float
+
+    @classmethod
+    def of(cls, raced: Sequence[latency.Latency]) -> Gain:
+        """Summarise races."""
+        return cls(
+            statistics.fmean(each.gain for each in raced),
+            min(each.low for each in raced),
+            max(each.high for each in raced),
+        )
 
 
 class Cell(NamedTuple):
@@ -58,8 +76,8 @@ class Cell(NamedTuple):
     score: Mean
     drop: Mean
     disagreement: Mean
-    gains: Mapping[int, Mean]
-    eager_gains: Mapping[int, Mean]
+    gains: Mapping[int, Gain]
+    eager_gains: Mapping[int, Gain]
     macs: float
     parameters: float
     graph_bytes: float
@@ -102,8 +120,8 @@ def _cell(
         score=Mean.of([each.score for each in measured]),
         drop=Mean.of([each.against_null.drop for each in measured]),
         disagreement=Mean.of([each.against_parent.disagreement for each in measured]),
-        gains={n: Mean.of([each.speed(n).same.gain for each in measured]) for n in sizes},
-        eager_gains={n: Mean.of([each.speed(n).eager.gain for each in measured]) for n in sizes},
+        gains={n: Gain.of([each.speed(n).same for each in measured]) for n in sizes},
+        eager_gains={n: Gain.of([each.speed(n).eager for each in measured]) for n in sizes},
         macs=fewer(dense.macs, (each.network.macs for each in measured)),
         parameters=fewer(dense.parameters, (each.network.parameters for each in measured)),
         graph_bytes=fewer(
@@ -113,16 +131,26 @@ def _cell(
     )
 
 
+def percent(share: float) -> str:
+    """Write a share for people.
+
+    >>> percent(0.07)
+    '7%'
+    """
+    return f"{100 * share:.6g}%"
+
+
 def points(found: record.Sweep, rows: int) -> tuple[prunings.Point, ...]:
     """Return each criterion at each amount as score against speed, for batches of so many rows."""
     return tuple(
         prunings.Point(
             series=cell.criterion,
-            label=f"{100 * cell.amount:g}%",
+            label=percent(cell.amount),
             gain=cell.gains[rows].value,
             quality=cell.score.value,
-            gain_spread=cell.gains[rows].spread or 0.0,
-            quality_spread=cell.score.spread or 0.0,
+            low=cell.gains[rows].low,
+            high=cell.gains[rows].high,
+            spread=cell.score.spread or 0.0,
         )
         for cell in cells(found)
     )

@@ -116,7 +116,10 @@ def test_the_doctor_verifies_what_was_made(folder: Path, refused: Done) -> None:
 def test_a_pipeline_stops_at_the_refused_version_and_learns_what_would_pass(
     folder: Path, refused: Done
 ) -> None:
-    assert "the nearest recipe of this parent that passed: amount 0.5 by taylor" in refused.stderr
+    assert (
+        "the nearest recipe of this parent that passed: 50% of the channels by taylor"
+        in refused.stderr
+    )
     tree = settings.load(folder)
     version = BentoRegistry(tree.registry_path).tags(tree.project.name)[0]
     done = _coppice("gate", "-C", folder, version, "--format", "github")

@@ -8,8 +8,9 @@ import rich.console
 
 from coppice import records
 from coppice_cli import card_view
-from retrain import card, gates, quality
+from retrain import card, gates, packing, quality
 from retrain.evaluate import evaluation, latency
+from retrain.report import prunings
 
 MADE = records.Candidate(
     model="tiny", version="tiny:b", parent="tiny:p", status="accepted", reason="manual"
@@ -135,3 +136,28 @@ def test_recent_production_has_a_table_of_its_own() -> None:
 def test_what_becomes_of_it_is_told(status: str, text: str) -> None:
     made = msgspec.convert({**msgspec.to_builtins(MADE), "status": status}, records.Candidate)
     assert text in " ".join(_shown(made, CARD).split())
+
+
+def test_what_serves_it_and_what_does_not_is_said() -> None:
+    plain = packing.Tried(engine="onnxruntime", precision="fp32", reason="int8 is faster")
+    int8 = packing.Tried(engine="onnxruntime", precision="int8", taken=True, reason="it holds")
+    tried = packing.Packing(asked="int8", rows=300, batch_rows=1, tried=(plain, int8))
+    shown = list(card_view.size_and_speed(msgspec.structs.replace(CARD, packing=tried)))
+    assert shown[-2:] == [
+        "served by onnxruntime int8: it holds",
+        "not by onnxruntime fp32: int8 is faster",
+    ]
+
+
+def test_what_was_cut_is_told_in_a_line_each() -> None:
+    cut = prunings.Cut(
+        groups=(prunings.Width("stem", 48, 24),),
+        removed=(prunings.Removed("blocks.1"), prunings.Removed("blocks.2")),
+        whole=(prunings.Whole("mix", "a reason"),),
+    )
+    assert list(card_view.what_was_cut(cut)) == [
+        "left out: blocks.1, blocks.2",
+        "widths: stem 48 > 24",
+        "left whole: mix (the page says why)",
+    ]
+    assert list(card_view.what_was_cut(prunings.Cut())) == []

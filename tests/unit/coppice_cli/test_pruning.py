@@ -33,6 +33,23 @@ def test_wishes_change_the_recipe() -> None:
     assert (plan.criterion, plan.amount, plan.finetune_epochs) == ("random", 0.9, 0)
 
 
+def test_wishes_go_into_the_first_step_of_a_chain(tmp_path: Path) -> None:
+    (tmp_path / "chain.json").write_text('{"then": [{"level": "connection", "amount": 0.7}]}')
+    wish = pruning.Wish(
+        recipe=tmp_path / "chain.json", scope="global", schedule="gradual", rounds=4, amount=0.25
+    )
+    plan = pruning.recipe_of(wish, SECTION)
+    assert (plan.scope, plan.dues[-1], len(plan.dues)) == ("global", 1.0, 4)
+    assert [(step.level, step.amount) for step in plan.steps] == [
+        ("neuron", 0.25),
+        ("connection", 0.7),
+    ]
+
+
+def test_a_level_can_be_wished_for() -> None:
+    assert pruning.recipe_of(pruning.Wish(level="connection"), SECTION).level == "connection"
+
+
 def test_a_file_takes_the_place_of_the_settings(tmp_path: Path) -> None:
     (tmp_path / "mild.json").write_text('{"amount": 0.1}')
     plan = pruning.recipe_of(pruning.Wish(recipe=tmp_path / "mild.json"), SECTION)

@@ -18,13 +18,14 @@ def pruned(amount: float, status: str = "accepted", criterion: str = "taylor") -
 def test_the_accepted_recipe_with_the_nearest_amount_is_named() -> None:
     known = {"m:a": pruned(0.3), "m:b": pruned(0.5), "m:c": pruned(0.2)}
     assert nearest.advice(WANTED, "m:p", known) == (
-        "the nearest recipe of this parent that passed: amount 0.5 by taylor (m:b)"
+        "the nearest recipe of this parent that passed: 50% of the channels by taylor; "
+        "10 epochs of recovery (m:b)"
     )
 
 
 def test_the_same_criterion_counts_before_the_amount() -> None:
     known = {"m:a": pruned(0.7, criterion="magnitude"), "m:b": pruned(0.1)}
-    assert "amount 0.1 by taylor (m:b)" in nearest.advice(WANTED, "m:p", known)
+    assert "10% of the channels by taylor" in nearest.advice(WANTED, "m:p", known)
 
 
 def test_what_was_refused_or_forced_is_no_advice() -> None:
@@ -49,3 +50,60 @@ def test_cards_that_cannot_be_read_are_left_out(tmp_path: Path) -> None:
     assert bare != whole
     assert list(nearest.cards(registry, "tiny")) == [whole]
     assert nearest.cards(registry, "tiny")[whole] == cards.harmless()
+
+
+def chain(*steps: recipe.Step, **fields: object) -> card.Card:
+    first = {field: getattr(steps[0], field) for field in ("level", "criterion", "amount")}
+    how = recipe.Recipe(**first, then=steps[1:], **fields)  # type: ignore[arg-type]
+    return cards.harmless(recipe=how)
+
+
+WEIGHTS = recipe.Step(level="connection", criterion="magnitude", amount=0.7)
+
+
+def test_the_same_levels_count_before_the_same_criteria() -> None:
+    known = {
+        "m:a": chain(recipe.Step(amount=0.7), WEIGHTS),
+        "m:b": chain(recipe.Step(criterion="random", amount=0.2)),
+    }
+    assert "by random" in nearest.advice(WANTED, "m:p", known)
+
+
+def test_the_way_of_cutting_counts_before_the_amounts() -> None:
+    known = {
+        "m:a": chain(recipe.Step(amount=0.7), schedule="gradual"),
+        "m:b": chain(recipe.Step(amount=0.3)),
+    }
+    assert "(m:b)" in nearest.advice(WANTED, "m:p", known)
+
+
+def test_every_step_of_a_chain_counts() -> None:
+    wanted = recipe.Recipe(amount=0.5, then=(WEIGHTS,))
+    known = {
+        # 0 and 0.5 apart; 0.1 and 0.1 apart.
+        "m:a": chain(
+            recipe.Step(amount=0.5),
+            recipe.Step(level="connection", criterion="magnitude", amount=0.2),
+        ),
+        "m:b": chain(
+            recipe.Step(amount=0.4),
+            recipe.Step(level="connection", criterion="magnitude", amount=0.6),
+        ),
+    }
+    advice = nearest.advice(wanted, "m:p", known)
+    assert "40% of the channels by taylor, then 60% of the weights by magnitude" in advice
+
+
+def test_amounts_of_single_groups_count() -> None:
+    wanted = recipe.Recipe(amounts={"stem": 0.5, "fc": 0.25})
+    near = recipe.Recipe(amounts={"stem": 0.5, "fc": 0.2})
+    known = {"m:a": cards.harmless(recipe=recipe.Recipe()), "m:b": cards.harmless(recipe=near)}
+    assert "(m:b)" in nearest.advice(wanted, "m:p", known)
+
+
+def test_of_the_same_cut_the_nearer_recovery_is_named() -> None:
+    known = {
+        "m:a": cards.harmless(recipe=recipe.Recipe(amount=0.7, finetune_epochs=30)),
+        "m:b": cards.harmless(recipe=recipe.Recipe(amount=0.7, finetune_epochs=12)),
+    }
+    assert "12 epochs of recovery (m:b)" in nearest.advice(WANTED, "m:p", known)

@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from coppice import errors
+from retrain.pruning import criteria
 from tests.support import command_line
 from tests.support.command_line import Call
 
@@ -23,6 +24,10 @@ def folder(tmp_path: Path) -> Path:
     [
         (["--amount", "1.5"], "amount is 1.5"),
         (["--criterion", "tailor"], "did you mean 'taylor'"),
+        (["--level", "neurone"], "did you mean 'neuron'"),
+        (["--scope", "globe"], "did you mean 'global'"),
+        (["--schedule", "gradually"], "did you mean 'gradual'"),
+        (["--rounds", "0"], "rounds is 0"),
         (["--recipe", "no-such-file.json"], "no-such-file.json cannot be read"),
     ],
 )
@@ -42,3 +47,11 @@ def test_data_that_is_none_is_an_error_of_the_project(call: Call, folder: Path) 
 
 def test_an_amount_that_is_no_number_is_wrong_usage(call: Call, folder: Path) -> None:
     assert call("prune", "-C", folder, "--amount", "half").code == 2
+
+
+def test_the_help_names_every_criterion_that_there_is(
+    call: Call, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "300")
+    told = " ".join(call("prune", "--help").out.split())
+    assert ", ".join(criteria.names()) in told

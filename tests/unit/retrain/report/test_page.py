@@ -9,8 +9,9 @@ from pathlib import Path
 import msgspec
 import pytest
 
+from retrain import packing
 from retrain.evaluate import section
-from retrain.report import page
+from retrain.report import page, prunings
 from tests.support import cards
 
 ROOT = Path(__file__).parents[4]
@@ -171,3 +172,43 @@ def test_writing_a_page_needs_no_torch() -> None:
         [sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=False
     )
     assert done.returncode == 0, done.stderr
+
+
+def test_what_else_was_tried_to_serve_it_stands_with_the_reasons() -> None:
+    plain = packing.Tried(
+        engine="onnxruntime", precision="fp32", taken=True, reason="nothing else holds"
+    )
+    int8 = packing.Tried(engine="onnxruntime", precision="int8", reason="it loses <too> much")
+    tried = packing.Packing(asked="int8", rows=300, batch_rows=1, tried=(plain, int8))
+    made = msgspec.structs.replace(cards.harmful(), packing=tried)
+    shown = page.render(made, "tiny:bad456")
+    assert 'href="#serves"' in shown
+    assert "<p>onnxruntime fp32: nothing else holds.</p>" in shown
+    assert "it loses &lt;too&gt; much" in shown
+
+
+def test_a_version_for_which_nothing_else_was_tried_has_no_such_part(text: str) -> None:
+    assert 'id="serves"' not in text
+
+
+CUT = prunings.Cut(
+    groups=(prunings.Width("stem", 48, 24), prunings.Width("fc", 64, 64)),
+    removed=(prunings.Removed("blocks.<2>"),),
+    masks=(prunings.Masked("fc.weight", 32, 128, "2:4"),),
+    whole=(prunings.Whole("mix", "it is read in an order that cannot be followed"),),
+)
+
+
+def test_what_was_cut_is_drawn_and_told() -> None:
+    found = page.render(cards.harmless(), "tiny:a", CUT)
+    assert "50% of the channels by taylor; 10 epochs of recovery" in found
+    assert "stem: 48 before, 24 after; fc: 64 before, 64 after" in found
+    assert "blocks.&lt;2&gt;" in found
+    assert "it is read in an order that cannot be followed" in found
+    (row,) = re.findall(r"<tr><th scope=\"row\">fc.weight</th>.*?</tr>", found)
+    assert re.findall(r">([^<>]+)</td>", row) == ["32", "128", "0.25", "2:4"]
+    assert read(found).open == []
+
+
+def test_a_page_without_a_record_of_the_cut_leaves_it_out(text: str) -> None:
+    assert "What was cut" not in text
