@@ -12,6 +12,7 @@ from typing import Any, Literal, NamedTuple, Protocol, TypeAlias
 import pytest
 
 from coppice import errors, records, routing, settings
+from coppice.eventlog import base as eventlog_base
 from coppice.testing import ManualClock, MemoryLog, MemoryRegistry
 from deploy import backends
 from deploy.backends.base import Backend
@@ -128,12 +129,31 @@ class Stage:
     backend: Backend
     clock: ManualClock
     tree: settings.Settings
+    versions: Path
+    """Where the registry keeps them."""
     first: str
     second: str
     failures: int = 0
     """Turns that failed."""
     served_since: int = 0
     """Revision of the cluster when the first version served."""
+
+    def keep(self) -> Callable[[], None]:
+        """Remember the cluster and every store; return what puts them back, to live from there."""
+        put_back, clock, failures = self.cluster.store.keep(), copy.copy(self.clock), self.failures
+        events, aliases = self.log.read(eventlog_base.START, 10_000).events, self.aliases()
+
+        def again() -> None:
+            put_back()
+            self.clock, self.failures = copy.copy(clock), failures
+            self.log, self.registry = MemoryLog(), MemoryRegistry(self.versions)
+            self.log.append(events)
+            self.registry.point(MODEL, aliases)
+
+        return again
+
+    def aliases(self) -> dict[Any, str]:
+        return dict(self.registry.aliases(MODEL))
 
     def controller(self) -> Controller:
         return Controller(
@@ -281,7 +301,7 @@ def running(
         registry = MemoryRegistry(found.folder)
         backend = backends.open_backend(tree)
         stage = Stage(
-            kind, cluster, None, MemoryLog(), registry, backend, ManualClock(), tree, *found[1:]
+            kind, cluster, None, MemoryLog(), registry, backend, ManualClock(), tree, *found
         )
         stage.tool = _tool(stage)
         stage.tool.reconcile()

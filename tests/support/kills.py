@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -36,8 +36,7 @@ class Outcome(NamedTuple):
             for reference in route["spec"]["rules"][0]["backendRefs"]
         ]
         table = stage.backend.observe().table
-        aliases = dict(stage.registry.aliases(MODEL))
-        return cls(steps, table, stage.template(), stage.told(), aliases, weights)
+        return cls(steps, table, stage.template(), stage.told(), stage.aliases(), weights)
 
 
 def after_every_kill(
@@ -50,33 +49,28 @@ def after_every_kill(
     tuple
         The undisturbed outcome, and those that differ from it.
     """
-    fuse = Fuse()
-    undisturbed = _burned(kind, found, folder, fuse, news)
-    assert fuse.writes > 3, "there is nothing to be killed at"
-    fuses = [Fuse(write) for write in range(1, fuse.writes + 1)]
-    outcomes = [_burned(kind, found, folder, fuse, news) for fuse in fuses]
-    assert all(fuse.writes >= fuse.blows_at for fuse in fuses)
-    return undisturbed, [outcome for outcome in outcomes if outcome != undisturbed]
-
-
-def _burned(
-    kind: Kind,
-    found: Versions,
-    folder: Path,
-    fuse: Fuse,
-    news: Sequence[Callable[[Stage], records.Record]],
-) -> Outcome:
-    with (
-        clusters.running(kind, found, folder, validated=False) as stage,
-        pytest.MonkeyPatch.context() as patch,
-    ):
+    with clusters.running(kind, found, folder, validated=False) as stage:
         clusters.trial(stage)
         *before, last = [record(stage) for record in news]
         stage.live_through(*before)
-        fuse.lay(stage, patch)
-        stage.live_through(last)
-        assert kubelet.unsafe_moments(stage.cluster, MODEL, stage.served_since) == []
-        return Outcome.of(stage)
+        again = stage.keep()
+
+        def burned(fuse: Fuse) -> Outcome:
+            """Live through the last of the news, from the same moment in each life."""
+            again()
+            with pytest.MonkeyPatch.context() as patch:
+                fuse.lay(stage, patch)
+                stage.live_through(last)
+            assert kubelet.unsafe_moments(stage.cluster, MODEL, stage.served_since) == []
+            return Outcome.of(stage)
+
+        fuse = Fuse()
+        undisturbed = burned(fuse)
+        assert fuse.writes > 3, "there is nothing to be killed at"
+        fuses = [Fuse(write) for write in range(1, fuse.writes + 1)]
+        outcomes = [burned(fuse) for fuse in fuses]
+    assert all(fuse.writes >= fuse.blows_at for fuse in fuses)
+    return undisturbed, [outcome for outcome in outcomes if outcome != undisturbed]
 
 
 def until_killed(stage: Stage, turns: int = 20) -> None:

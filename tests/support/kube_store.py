@@ -127,6 +127,21 @@ class Store:
     def revision(self) -> int:
         return self._revision
 
+    def keep(self) -> Callable[[], None]:
+        """Remember everything as it is now; return what puts it back, as often as it is called."""
+        with self.changed:
+            # Objects are never changed in place, and neither are changes.
+            objects, changes = dict(self._objects), list(self._changes)
+            owners, revision = copy.deepcopy(self._owners), self._revision
+
+        def put_back() -> None:
+            with self.changed:
+                self._objects, self._changes = dict(objects), list(changes)
+                self._owners, self._revision = copy.deepcopy(owners), revision
+                self.changed.notify_all()
+
+        return put_back
+
     def get(self, key: Key) -> dict[str, Any]:
         with self.changed:
             if key not in self._objects:
