@@ -87,6 +87,15 @@ class Criterion:
     allocate: Allocate | None = None
 
 
+def is_bias(name: str) -> bool:
+    """Say whether a parameter is a bias, by its name.
+
+    >>> [is_bias(name) for name in ("fc.bias", "cells.bias_hh_l0", "bias.weight")]
+    [True, True, False]
+    """
+    return "bias" in name.rpartition(".")[2]
+
+
 def over_mean(norms: torch.Tensor) -> torch.Tensor:
     """Return norms in units of their mean; zeros, which have nothing to tell apart, stay zeros."""
     return norms / norms.mean().clamp_min(torch.finfo(norms.dtype).tiny)

@@ -28,7 +28,7 @@ def norms(coupled: Sequence[groups.CoupledGroup], parameters: base.Values) -> li
     squares = {
         name: parameter.detach().square()
         for name, parameter in parameters.items()
-        if not name.endswith("bias")
+        if not base.is_bias(name)
     }
     return [base.over_mean(groups.per_unit(group, squares).sqrt()) for group in coupled]
 

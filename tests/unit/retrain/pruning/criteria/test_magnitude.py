@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import pytest
 import torch
+from torch import nn
 
 from retrain.pruning import groups
 from retrain.pruning.criteria import magnitude
@@ -36,6 +37,15 @@ def test_biases_do_not_count() -> None:
     )
     model = ranking.linears(a=((1.0, 1.0), (1.0, 1.0)))
     model.a.bias.data = torch.tensor([100.0, 0.0])
+    assert magnitude.score([group], ranking.evidence(model))[0].tolist() == [1.0, 1.0]
+
+
+def test_biases_of_recurrent_layers_do_not_count_either() -> None:
+    model = nn.RNN(1, 2)
+    nn.init.ones_(model.weight_ih_l0)
+    nn.init.constant_(model.bias_hh_l0[:1], 100.0)
+    axes = (groups.Axis("weight_ih_l0", 0, (0, 1)), groups.Axis("bias_hh_l0", 0, (0, 1)))
+    group = groups.CoupledGroup("cells", 2, axes)
     assert magnitude.score([group], ranking.evidence(model))[0].tolist() == [1.0, 1.0]
 
 
