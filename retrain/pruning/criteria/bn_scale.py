@@ -13,7 +13,7 @@ from retrain.pruning import groups
 from retrain.pruning.criteria import base
 
 FACTOR = 100.0
-"""Times the recipe's strength: the pull on each scale at strength 1e-4 is 1e-2."""
+"""Times the recipe's strength: a scale sums up the gradients of all weights of its channel."""
 
 
 def score(coupled: Sequence[groups.CoupledGroup], evidence: base.Evidence) -> list[torch.Tensor]:
@@ -47,7 +47,7 @@ def _mean(sums: torch.Tensor, counts: torch.Tensor) -> torch.Tensor:
 def penalty(
     coupled: Sequence[groups.CoupledGroup], model: nn.Module, strength: float
 ) -> train.Penalty:
-    """Add the sum of abs(gamma) over the groups' BatchNorms to the loss.
+    """Add strength times `FACTOR` times the sum of abs(gamma) over the groups' BatchNorms.
 
     Raises
     ------

@@ -12,8 +12,6 @@ from retrain import train
 from retrain.pruning import groups
 from retrain.pruning.criteria import base, magnitude
 
-FACTOR = 0.1
-"""Times the recipe's strength: the pull on a unit's norm at strength 1e-4 is 1e-5 sqrt(size)."""
 FLOOR = 1e-12
 """Added to squared norms, whose root has no slope at zero."""
 
@@ -33,15 +31,16 @@ def score(coupled: Sequence[groups.CoupledGroup], evidence: base.Evidence) -> li
 def penalty(
     coupled: Sequence[groups.CoupledGroup], model: nn.Module, strength: float
 ) -> train.Penalty:
-    """Add the sum over all units of sqrt(size) * norm to the loss.
+    """Add strength times the sum over all units of sqrt(size) * norm to the loss.
 
-    The norm is over all coupled weights of a unit without biases, `size` is their number. Their
-    squares are summed slice by slice into one vector of all units, so that a step costs a few
-    operations per tensor, however many units there are.
+    The norm is over all coupled weights of a unit without biases, `size` is their number: a weight
+    of its unit's mean size is pulled by the strength, as by `l1`. Squares are summed slice by slice
+    into one vector of all units, so that a step costs a few operations per tensor, however many
+    units there are.
     """
     owned = _owned(coupled, model)
     ones = {name: torch.ones_like(p, requires_grad=False) for name, p in model.named_parameters()}
-    weights = strength * FACTOR * owned.collect(ones).sqrt()
+    weights = strength * owned.collect(ones).sqrt()
 
     def shrink(module: nn.Module) -> torch.Tensor:
         squares = {
@@ -76,7 +75,7 @@ def _along(value: torch.Tensor, dim: int) -> torch.Tensor:
 
 
 def _owned(coupled: Sequence[groups.CoupledGroup], model: nn.Module) -> _Owned:
-    weights = {name for name, _ in model.named_parameters() if not name.endswith("bias")}
+    weights = {name for name, _ in model.named_parameters() if not base.is_bias(name)}
     spare = sum(group.units for group in coupled)
     slices, places = [], []
     start = 0

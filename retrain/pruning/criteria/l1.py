@@ -11,9 +11,6 @@ from retrain import train
 from retrain.pruning import groups
 from retrain.pruning.criteria import base, magnitude
 
-FACTOR = 0.1
-"""Times the recipe's strength: the pull on each weight at strength 1e-4 is 1e-5."""
-
 
 def score(coupled: Sequence[groups.CoupledGroup], evidence: base.Evidence) -> list[torch.Tensor]:
     """Score a unit by the sum of abs(w) over all weights it owns, over the group's mean sum.
@@ -28,7 +25,7 @@ def score(coupled: Sequence[groups.CoupledGroup], evidence: base.Evidence) -> li
     sizes = {
         name: parameter.detach().abs()
         for name, parameter in evidence.parameters.items()
-        if not name.endswith("bias")
+        if not base.is_bias(name)
     }
     return [base.over_mean(groups.per_unit(group, sizes)) for group in coupled]
 
@@ -36,13 +33,12 @@ def score(coupled: Sequence[groups.CoupledGroup], evidence: base.Evidence) -> li
 def penalty(
     coupled: Sequence[groups.CoupledGroup], model: nn.Module, strength: float
 ) -> train.Penalty:
-    """Add the sum of abs(w) over all matrices and filters to the loss.
+    """Add strength times the sum of abs(w) over all matrices and filters to the loss.
 
     Norms and biases are left alone, as by weight decay, and the groups do not matter: the same
     training serves single weights.
     """
     del coupled, model
-    weight = strength * FACTOR
 
     def shrink(module: nn.Module) -> torch.Tensor:
         sums = [
@@ -50,7 +46,7 @@ def penalty(
             for parameter in module.parameters()
             if parameter.ndim > 1 and parameter.requires_grad
         ]
-        return weight * torch.stack(sums).sum() if sums else torch.zeros(())
+        return strength * torch.stack(sums).sum() if sums else torch.zeros(())
 
     return shrink
 

@@ -24,7 +24,7 @@ def test_the_penalty_is_the_sum_of_root_size_times_norm() -> None:
     first = math.sqrt(4) * (math.sqrt(2) + math.sqrt(26) + math.sqrt(5.5))
     # Group b: units of 3 weights with squares 0 + 1 + 4 and 1 + 0 + 1.
     second = math.sqrt(3) * (math.sqrt(5) + math.sqrt(2))
-    assert value == pytest.approx(group_lasso.FACTOR * (first + second), rel=1e-5)
+    assert value == pytest.approx(first + second, rel=1e-5)
 
 
 def test_the_penalty_pulls_each_unit_along_its_own_direction() -> None:
@@ -32,7 +32,7 @@ def test_the_penalty_pulls_each_unit_along_its_own_direction() -> None:
     alone = groups.CoupledGroup("a", 2, (groups.Axis("a.weight", 0, (0, 1)),))
     group_lasso.penalty([alone], model, 1.0)(model).backward()  # type: ignore[no-untyped-call]
     # sqrt(2) times the unit vector, whatever the length: that is what sends small ones to zero.
-    pull = torch.tensor([0.6, 0.8]) * math.sqrt(2) * group_lasso.FACTOR
+    pull = torch.tensor([0.6, 0.8]) * math.sqrt(2)
     assert torch.allclose(model.a.weight.grad, pull.expand(2, 2), rtol=1e-4)
 
 
@@ -49,7 +49,7 @@ def test_what_nobody_owns_and_biases_are_left_alone() -> None:
     axes = (groups.Axis("a.weight", 0, (0, groups.NOBODY)), groups.Axis("a.bias", 0, (0, 0)))
     value = group_lasso.penalty([groups.CoupledGroup("a", 1, axes)], model, 1.0)(model)
     # Two weights of norm 5.
-    assert value.item() == pytest.approx(group_lasso.FACTOR * math.sqrt(2) * 5.0, rel=1e-5)
+    assert value.item() == pytest.approx(math.sqrt(2) * 5.0, rel=1e-5)
 
 
 def test_the_order_of_units_does_not_matter() -> None:
@@ -67,7 +67,7 @@ def test_training_with_the_penalty_shrinks_the_norms_and_tells_units_apart() -> 
     plain, sparse = (networks.mlp() for _ in "ab")
     sparse.load_state_dict(plain.state_dict())
     coupled = units.couple(plain, rows).groups
-    penalty = group_lasso.penalty(coupled, sparse, 1e-2)
+    penalty = group_lasso.penalty(coupled, sparse, 1e-3)
     train.fit(plain, rows, train.FitPlan(task="binary", epochs=5, batch_size=16))
     history = train.fit(
         sparse, rows, train.FitPlan(task="binary", epochs=5, batch_size=16, penalty=penalty)
