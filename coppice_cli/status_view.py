@@ -67,8 +67,14 @@ def _verdict(scope: str, told: figures.Told, now: float) -> rich.console.Rendera
     verdict, text = told.verdict, console.plain(f"{scope}: ")
     cause = f", cause {verdict.cause}" if verdict.cause else ""
     text.append(f"{verdict.kind}{cause}", style=COLOURS[verdict.kind])
-    text.append(f" {console.duration(now - told.time)} ago: {verdict.reason}")
+    text.append(f" {_ago(told.time, now)}: {verdict.reason}")
     return text
+
+
+def _ago(time: float, now: float) -> str:
+    passed = now - time
+    # Something may have happened while the figures were read: that lies after `now`.
+    return f"{console.duration(passed)} ago" if passed >= 1e-3 else "just now"
 
 
 def _lines(seen: snapshot.Snapshot) -> Iterator[str]:
@@ -140,7 +146,7 @@ def _learning(seen: snapshot.Snapshot) -> Iterator[str]:
     for dated in (seen.last_candidate, seen.last_retraining):
         if dated is None:
             continue
-        ago = f"{console.duration(seen.at - dated.time)} ago"
+        ago = _ago(dated.time, seen.at)
         match dated.record:
             case records.Candidate() as made:
                 yield f"last candidate: {made.version} {made.status} {ago}{_refusals(made)}"

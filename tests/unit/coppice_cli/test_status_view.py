@@ -128,6 +128,12 @@ def test_what_is_known_is_told(text: str) -> None:
     assert text in _text(SEEN)
 
 
+def test_what_happened_while_the_figures_were_read_was_just_now() -> None:
+    told = {"champion": figures.Told(NOW + 0.5, VERDICT)}
+    text = _text(msgspec.structs.replace(SEEN, verdicts=told))
+    assert "champion: decay, cause world just now: 81% of 300 labels" in text
+
+
 def test_before_the_first_champion_one_is_told_how_to_begin() -> None:
     assert "no champion yet; `coppice prune` makes a candidate" in _text(NOTHING)
 
