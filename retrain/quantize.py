@@ -118,6 +118,6 @@ class _Rows(quantization.CalibrationDataReader):  # type: ignore[misc]  # the li
             for at in range(0, split.rows, BATCH)
         )
 
-    def get_next(self) -> dict[str, project.Array] | None:
+    def get_next(self) -> Any:
         """Return the next batch, and `None` after the last."""
         return next(self._batches, None)
