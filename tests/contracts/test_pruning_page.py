@@ -46,8 +46,8 @@ def test_there_are_examples_of_both() -> None:
 
 
 def test_every_criterion_and_level_is_on_the_page() -> None:
-    named = re.findall(r"^\| `([a-z-]+)` \| (?!yes \||no \()", TEXT, re.MULTILINE)
-    assert set(named) == {*criteria.names(), *recipe.LEVELS}
+    named = re.findall(r"^\| `([a-z0-9-]+)` \| (?!yes \||no \()", TEXT, re.MULTILINE)
+    assert set(named) == {"level", "criterion", *criteria.names(), *recipe.LEVELS}
 
 
 def test_the_order_of_an_example_is_the_order_of_the_levels() -> None:

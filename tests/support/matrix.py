@@ -73,6 +73,16 @@ REFUSED = (
         "bn-scale ranks by the scales of BatchNorm, and there is none on the outputs of",
         "not every layer that could be cut has a BatchNorm behind it",
     ),
+    *(
+        Refusal(
+            "connection",
+            criterion,
+            ("transformer", "attention-block"),
+            "importance looks at what linear, convolutional and recurrent layers multiply",
+            "it does not see what attention multiplies",
+        )
+        for criterion in ("importance", "importance-sampled")
+    ),
 )
 
 
