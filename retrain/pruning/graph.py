@@ -58,7 +58,7 @@ def build(model: nn.Module, inputs: network.Tensors) -> Any:
             warnings.simplefilter("ignore")
             found = torch_pruning.DependencyGraph().build_dependency(
                 model,
-                inputs,
+                inputs,  # pyright: ignore[reportArgumentType]
                 # Its annotations say less than it takes: any inputs, and a list of pairs.
                 forward_fn=functools.partial(_call, rewriter),  # pyright: ignore[reportArgumentType]
                 unwrapped_parameters=watched,  # pyright: ignore[reportArgumentType]

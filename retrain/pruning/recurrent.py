@@ -54,7 +54,7 @@ class Layer(standins.StandIn):
         """Give outputs and last states in the shapes of the real layer."""
         real = cast("nn.RNNBase", self.held[0])
         packed = values if isinstance(values, rnn.PackedSequence) else None
-        steps = values if packed is None else packed.data
+        steps: Any = values if packed is None else packed.data
         if real.proj_size and states is not None:
             # The cell states have another width; what they feed stays whole anyway.
             states = states[0]
@@ -96,7 +96,7 @@ def _given(states: Any, place: int, time: int, *, flat: bool) -> torch.Tensor | 
     if states is None:
         return 0.0
     each = states if isinstance(states, tuple) else (states,)
-    added = sum(state[place] for state in each)
+    added: Any = sum(state[place] for state in each)
     # Of packed rows the first ones stand for all: only the channels matter.
     return cast("torch.Tensor", added[:1] if flat and added.ndim == 2 else added.unsqueeze(time))
 
@@ -125,7 +125,8 @@ class Cell(standins.StandIn):
     def forward(self, values: torch.Tensor, states: Any = None) -> Any:
         """Give the next state, or states, in the shapes of the real cell."""
         each = () if states is None else states if isinstance(states, tuple) else (states,)
-        state = torch.tanh(sum(each, start=self.run(values)))
+        read: torch.Tensor = self.run(values)
+        state = torch.tanh(read + sum(each))
         return (state, state * 1.0) if isinstance(self.held[0], nn.LSTMCell) else state
 
 

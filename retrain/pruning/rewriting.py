@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import Any, TypeAlias
 
 import torch
-from torch import overrides
+from torch import _VF, overrides
 
 Runs: TypeAlias = "tuple[torch.Tensor | Runs, ...]"
 """What a stack was made of, along its first dimension, or its first two."""
@@ -37,7 +37,7 @@ class Rewriting(overrides.TorchFunctionMode):
         named = kwargs or {}
         result = func(*args, **named)
         rule = _RULES.get(func)
-        if rule is None:
+        if rule is None or not args or named.keys() - _NAMES:
             return result
         other = rule(result, *args, **named)
         if isinstance(other, torch.Tensor) and not _same(other, result):
@@ -223,6 +223,8 @@ def _split(result: Any, tensor: torch.Tensor, size: Any, dim: int = 0) -> Any:
     return torch.split(tensor, size, dim=-1) if dim == 2 and tensor.ndim == 3 else None
 
 
+_NAMES = {"dim", "index", "start_dim", "end_dim", "memory_format"}
+"""Arguments that the rules know by name; with others a call is left as it is."""
 _T = torch.Tensor
 _RULES: dict[Any, Callable[..., Any]] = {
     _T.__getitem__: _pick,
@@ -237,7 +239,7 @@ _RULES: dict[Any, Callable[..., Any]] = {
     **dict.fromkeys((torch.reshape, _T.reshape, _T.view, torch.flatten, _T.flatten), _view),
     **dict.fromkeys((torch.matmul, _T.matmul, _T.__matmul__, torch.bmm, _T.bmm), _product),
     torch.einsum: _einsum,
-    torch._C._VariableFunctions._pad_packed_sequence: _pad,  # noqa: SLF001 - torch calls it by no other name
+    _VF._pad_packed_sequence: _pad,  # noqa: SLF001 - torch calls it by no other name
     **dict.fromkeys((torch.cat, torch.concat, torch.concatenate), _cat),
     **dict.fromkeys((torch.chunk, _T.chunk), _chunk),
     **dict.fromkeys((torch.split, _T.split), _split),

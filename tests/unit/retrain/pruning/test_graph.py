@@ -18,7 +18,7 @@ class Odd(nn.Module):
         self.weight, self.wide, self.last = nn.Linear(6, 1), nn.Linear(6, 8), nn.Linear(4, 3)
 
     def forward(self, values: torch.Tensor) -> torch.Tensor:
-        weighed = self.wide(values) * torch.sigmoid(self.weight(values))
+        weighed = torch.relu(self.wide(values)) * torch.sigmoid(self.weight(values))
         return self.last(weighed[:, :4])  # type: ignore[no-any-return]
 
 

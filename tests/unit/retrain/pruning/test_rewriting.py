@@ -148,6 +148,23 @@ def test_joins_and_splits_of_sequences_have_the_same_values(
         assert torch.equal(part(values), part(values.detach()))
 
 
+@pytest.mark.parametrize(
+    "call",
+    [
+        lambda values: torch.cat(tensors=[values, values], dim=2),
+        lambda values: torch.squeeze(input=values),
+        lambda values: values.sum(dim=1).squeeze(axis=0),
+        lambda values: torch.matmul(values, other=values.transpose(1, 2)),
+    ],
+)
+def test_calls_with_other_names_for_their_arguments_are_left_alone(
+    call: Callable[[torch.Tensor], torch.Tensor],
+) -> None:
+    values = draw(2, 5, 6)
+    with rewriting.Rewriting():
+        assert torch.equal(call(values), call(values.detach()))
+
+
 def test_views_are_noted_with_their_shapes() -> None:
     rewriter = rewriting.Rewriting()
     with rewriter:
