@@ -223,6 +223,7 @@ def _course(bench: _Bench, used: material.Material, parent: parents.Parent) -> r
         training=used.training,
         recovery=used.recovery,
         passes=used.passes,
+        part=bench.phases.part,
     )
 
 

@@ -31,6 +31,10 @@ class Phases:
         self._timer = timer
         self.seconds: dict[str, float] = {}
 
+    def part(self, name: str, share: float) -> None:
+        """Tell of a part of the phase that is going on; its time is the phase's."""
+        self._progress(name, share)
+
     @contextlib.contextmanager
     def phase(self, name: str) -> Iterator[Callable[[float], None]]:
         """Time a block; yields a function that is told the share that is done."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import cast
 
 import torch
@@ -23,9 +23,18 @@ Progress = Callable[[float], None]
 """Told the share that is done; may raise to stop."""
 
 
+Part = Callable[[str, float], None]
+"""Told which training between two cuts is going on, and the share of it that is done."""
+
+
 def silent(share: float) -> None:
     """Ignore progress."""
     del share
+
+
+def untold(part: str, share: float) -> None:
+    """Ignore what is going on between two cuts."""
+    del part, share
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
@@ -45,6 +54,8 @@ class Course:
         Rows to score, trace and re-estimate on.
     recovery
         Rows that are learned from.
+    part
+        Told of the trainings before the last cut one by one, beside the progress of all of them.
     passes
         Turns epochs into passes over the recovery rows, where production weighs more by repetition.
     """
@@ -57,6 +68,7 @@ class Course:
     training: project.Split
     recovery: project.Split
     passes: Callable[[int], int] = int
+    part: Part = untold
 
     def prune(self, model: nn.Module, progress: Progress = silent) -> surgery.Surgery:
         """Cut a copy of the teacher in place, training between the cuts; recovery is `recover`'s.
@@ -67,6 +79,7 @@ class Course:
             The recipe cannot be carried out on this model.
         """
         steps = _Steps(self._epochs_before(), progress)
+        parts = self._parts()
         return schedule.prune(
             model,
             self.training,
@@ -74,7 +87,7 @@ class Course:
             task=self.task,
             seed=self.seed,
             tune=lambda module, epochs, *, penalty=None, after_step=None: self._fit(
-                module, epochs, steps, penalty, after_step
+                module, epochs, steps.of(next(parts), self.part), penalty, after_step
             ),
         )
 
@@ -107,6 +120,16 @@ class Course:
         rounds = (len(how.dues) - 1) * len(how.steps)
         return len(sparse) * how.sparse_epochs + rounds * how.round_epochs
 
+    def _parts(self) -> Iterator[str]:
+        """Name the trainings before the last cut, in the order in which the schedule asks."""
+        count = len(self.recipe.dues)
+        for step in self.recipe.steps:
+            if criteria.load(step.criterion).penalty is not None and self.recipe.sparse_epochs > 0:
+                yield "sparse"
+            word = step.level if self.recipe.then else "round"
+            for number in range(2, count + 1):
+                yield f"{word} {number} of {count}"
+
     def _fit(
         self,
         model: nn.Module,
@@ -131,7 +154,11 @@ class Course:
             after_step=after_step,
         )
         train.fit(
-            model, self.recovery, plan, teacher=self.taught, progress=lambda *_: steps.advance()
+            model,
+            self.recovery,
+            plan,
+            teacher=self.taught,
+            progress=lambda epoch, _: steps.advance(epoch / plan.epochs),
         )
 
 
@@ -142,7 +169,15 @@ class _Steps:
         self._count = max(count, 1)
         self._done = 0
         self._progress = progress
+        self._tell: Callable[[float], None] = silent
 
-    def advance(self) -> None:
+    def of(self, name: str, part: Part) -> _Steps:
+        """Tell of this training, too, until the next one begins."""
+        self._tell = functools.partial(part, name)
+        return self
+
+    def advance(self, share: float) -> None:
+        """Count an epoch, after which so much of its own training is done."""
         self._done += 1
         self._progress(min(self._done / self._count, 1.0))
+        self._tell(share)

@@ -191,7 +191,7 @@ def prune(
     PruningError
         The recipe cannot be carried out on this model.
     """
-    course = shared.course(plan, seed)
+    course = dataclasses.replace(shared.course(plan, seed), part=tell)
     model = parents.copy_of(shared.own, shared.parent)
     cut = course.prune(model, lambda share: tell("prune", share))
     course.recover(model, lambda share: tell("recover", share))

@@ -23,7 +23,9 @@ CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
 WORDS = ("--criteria", "magnitude,ablation", "--amounts", "0.5,0.75", "--seeds", "2")
 # The project's module lies beside the tests.
 ENVIRONMENT = {**os.environ, "PYTHONPATH": str(house.ROOT), "OMP_NUM_THREADS": "1"}
-pytestmark = pytest.mark.slow
+LIMIT_SECONDS = 600
+"""Of each run; on a quiet machine it takes a few."""
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(3 * LIMIT_SECONDS)]
 
 
 class Story(NamedTuple):
@@ -59,9 +61,14 @@ def stopped(
     with subprocess.Popen(
         argv, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=ENVIRONMENT
     ) as process:
-        programs.until(when, limit_seconds=240)
+        try:
+            programs.until(lambda: when() or process.poll() is not None, LIMIT_SECONDS)
+            assert process.poll() is None, process.communicate()
+        except AssertionError:
+            process.kill()
+            raise
         process.send_signal(by)
-        out, err = process.communicate(timeout=240)
+        out, err = process.communicate(timeout=LIMIT_SECONDS)
     return subprocess.CompletedProcess(argv, process.returncode, out, err)
 
 
@@ -76,7 +83,7 @@ def story(tmp_path_factory: pytest.TempPathFactory) -> Story:
     after_interrupt = parts(folder)
     left = read(folder).left
     finished = subprocess.run(
-        argv, capture_output=True, text=True, check=False, timeout=240, env=ENVIRONMENT
+        argv, capture_output=True, text=True, check=False, timeout=LIMIT_SECONDS, env=ENVIRONMENT
     )
     return Story(folder, after_kill, interrupted, after_interrupt, left, finished, read(folder))
 

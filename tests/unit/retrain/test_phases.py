@@ -32,3 +32,12 @@ def test_a_phase_that_raises_is_not_told_as_done() -> None:
 def test_without_a_listener_progress_goes_nowhere() -> None:
     with phases.Phases(phases.silent, ManualClock()).phase("train") as progress:
         progress(0.5)
+
+
+def test_a_part_is_told_beside_its_phase_and_has_no_time_of_its_own() -> None:
+    told: list[tuple[str, float]] = []
+    steps = phases.Phases(lambda phase, share: told.append((phase, share)), ManualClock())
+    with steps.phase("prune"):
+        steps.part("round 2 of 3", 0.5)
+    assert told == [("prune", 0.0), ("round 2 of 3", 0.5), ("prune", 1.0)]
+    assert set(steps.seconds) == {"prune"}

@@ -147,3 +147,36 @@ def test_recovery_brings_accuracy_back() -> None:
     raw = train.score(model, rows, "multiclass")
     asked.recover(model)
     assert train.score(model, rows, "multiclass") > raw
+
+
+def told(how: recipe.Recipe) -> list[tuple[str, float]]:
+    """What a course tells of its trainings before the last cut."""
+    found: list[tuple[str, float]] = []
+    asked = dataclasses.replace(course(how), part=lambda name, share: found.append((name, share)))
+    asked.prune(dense())
+    return found
+
+
+def test_every_training_between_two_cuts_is_told_by_its_name() -> None:
+    how = recipe.Recipe(**FAST, amount=0.5, schedule="iterative", rounds=3, round_epochs=2)
+    assert told(how) == [
+        ("round 2 of 3", 0.5),
+        ("round 2 of 3", 1.0),
+        ("round 3 of 3", 0.5),
+        ("round 3 of 3", 1.0),
+    ]
+
+
+def test_a_chain_tells_which_level_it_is_at() -> None:
+    later = recipe.Step(level="connection", criterion="magnitude", amount=0.5)
+    how = recipe.Recipe(**FAST, amount=0.5, schedule="gradual", rounds=2, then=(later,))
+    assert [name for name, _ in told(how)] == ["neuron 2 of 2", "connection 2 of 2"]
+
+
+def test_sparse_training_has_its_name() -> None:
+    how = recipe.Recipe(**{**FAST, "criterion": "l1"}, amount=0.5, sparse_epochs=1)
+    assert told(how) == [("sparse", 1.0)]
+
+
+def test_a_single_cut_has_nothing_before_it_to_tell_of() -> None:
+    assert told(recipe.Recipe(**FAST, amount=0.5)) == []
