@@ -13,17 +13,21 @@ from coppice_cli.doctor import finding
 from coppice_cli.doctor.finding import Finding
 
 FEW_ROWS = 100
-"""Holdout rows below which an accuracy is known to no better than some ten points."""
+"""Holdout rows below which an accuracy is known to no better than some ten points, and training
+rows below which a network has hardly anything to learn from, or to recover on."""
 
 
 def split_sizes(data: project.Data) -> Iterator[Finding]:
-    """Say how large the splits are, and warn where the holdout cannot tell much."""
+    """Say how large the splits are, and warn where they cannot teach or tell much."""
     sizes = {name: getattr(data, name).rows for name in ("train", "validation", "holdout")}
     inputs = ", ".join(
         f"{name} {array.dtype}{list(array.shape[1:])}" for name, array in data.train.inputs.items()
     )
     rows = ", ".join(f"{name} {count:,}" for name, count in sizes.items())
     yield finding.ok("data", f"rows: {rows}; inputs: {inputs}")
+    if sizes["train"] < FEW_ROWS:
+        text = f"there are only {sizes['train']} rows to train on and to recover on from a cut"
+        yield finding.warning("data", text, f"return at least {FEW_ROWS} rows as Data.train")
     if sizes["holdout"] < FEW_ROWS:
         text = f"the holdout has only {sizes['holdout']} rows, so the gates can show little"
         yield finding.warning("data", text, f"hold out at least {FEW_ROWS} rows")

@@ -59,6 +59,18 @@ def test_a_small_holdout_is_a_warning() -> None:
     assert [found.level for found in projects.split_sizes(data)] == ["ok", "warning"]
 
 
+def test_few_rows_to_train_on_are_a_warning() -> None:
+    data = dataclasses.replace(DATA, train=_split(99))
+    assert [found.text for found in projects.split_sizes(data)][1:] == [
+        "there are only 99 rows to train on and to recover on from a cut"
+    ]
+
+
+def test_a_hundred_rows_to_train_on_are_none() -> None:
+    (found,) = projects.split_sizes(dataclasses.replace(DATA, train=_split(100)))
+    assert found.level == "ok"
+
+
 def test_small_slices_are_reported_beside_those_that_are_gated() -> None:
     small, watched = projects.slices(DATA, least=30)
     assert (small.level, small.text) == ("warning", "too small to gate: pen=chalk (20 rows)")
