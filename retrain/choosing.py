@@ -17,7 +17,7 @@ from typing import TypeAlias
 import msgspec
 
 from coppice import artifact, errors, labels, project, runtime, settings
-from retrain import packing, quantize, reference, served, timing
+from retrain import onnx_export, packing, quantize, reference, served, timing
 from retrain.evaluate import answers, evaluation, paired
 
 BATCHES = (1, 32)
@@ -149,6 +149,11 @@ def _compare(
         raise
     except errors.ArtifactError as problem:
         return msgspec.structs.replace(way, reason=str(problem))
+    gap = onnx_export.gap(found, expected, task=rules.task)
+    # Not `gap > PARITY`: a NaN must not pass.
+    if way.precision == "fp32" and not gap <= onnx_export.PARITY:
+        reason = f"in full precision it differs by {gap:.2g}, above {onnx_export.PARITY}"
+        return msgspec.structs.replace(way, bytes=path.stat().st_size, reason=reason)
     truth = answers.targets(split)
     pairs = paired.pair(expected, found, truth, task=rules.task, scale=rules.scale)
     return msgspec.structs.replace(

@@ -16,7 +16,6 @@ from pathlib import Path
 from typing import Literal, TypeAlias
 
 import msgspec
-import numpy as np
 
 from coppice import artifact, errors, labels, openvino, project, runtime
 from coppice.registry import base
@@ -235,8 +234,7 @@ def _compare(
     rules = proving.rules(source.own, manifest.classes)
     pairs = paired.pair(own, found, answers.targets(rows), task=rules.task, scale=rules.scale)
     quality = paired.compare(pairs, confidence=rules.confidence, seed=rules.seed)
-    unit = 1.0 if rules.task != "regression" else max(1.0, float(np.abs(own).max()))
-    gap = float(np.abs(own - found).max()) / unit
+    gap = onnx_export.gap(found, own, task=rules.task)
     if precision == manifest.precision == "fp32":
         # Not `gap > PARITY`: a NaN must not pass.
         if not gap <= onnx_export.PARITY:

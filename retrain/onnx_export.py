@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import onnx
 import torch
 from torch import nn
@@ -158,11 +159,22 @@ def check_parity(
         if found.shape != expected.shape:
             message = f"at {count} rows the graph answers {found.shape}, torch {expected.shape}"
             raise errors.ArtifactError(message)
-        unit = 1.0 if task != "regression" else max(1.0, float(np.abs(expected).max()))
-        gap = float(np.abs(found - expected).max()) / unit
-        # Not `gap > PARITY`: a NaN must not pass. Nearer than this only ties change the class.
-        if not gap <= PARITY:
-            message = f"at {count} rows the graph differs from torch by {gap:.2g}, above {PARITY}"
+        apart = gap(found, expected, task=task)
+        # Not `apart > PARITY`: a NaN must not pass. Nearer than this only ties change the class.
+        if not apart <= PARITY:
+            message = f"at {count} rows the graph differs from torch by {apart:.2g}, above {PARITY}"
             raise errors.ArtifactError(message)
-        worst = max(worst, gap)
+        worst = max(worst, apart)
     return worst
+
+
+def gap(
+    found: npt.NDArray[np.floating], expected: npt.NDArray[np.floating], *, task: labels.Task
+) -> float:
+    """Return the largest difference of a probability, or of a value in units of the largest.
+
+    >>> gap(np.array([210.0]), np.array([200.0]), task="regression")
+    0.05
+    """
+    unit = 1.0 if task != "regression" else max(1.0, float(np.abs(expected).max()))
+    return float(np.abs(found - expected).max()) / unit

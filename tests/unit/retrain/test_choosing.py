@@ -112,6 +112,17 @@ def test_every_engine_and_precision_is_tried_and_keeps_the_score(tmp_path: Path)
     assert all(set(way.times) == {"1", "32"} for way in found.tried)
 
 
+def test_another_engine_that_is_not_exact_in_full_precision_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("openvino", reason="needs the extra `openvino`")
+    graph = exported("digits", tmp_path)
+    monkeypatch.setattr(choosing.onnx_export, "PARITY", -1.0)
+    found = choosing.choose(graph, packable.data(), wish(engines=("onnxruntime", "openvino")))
+    assert found.taken.engine == "onnxruntime"
+    assert found.tried[1].reason.startswith("in full precision it differs by ")
+
+
 @pytest.mark.parametrize(
     ("precision", "ways"),
     [
