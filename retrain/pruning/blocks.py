@@ -19,7 +19,7 @@ from torch.utils.hooks import RemovableHandle
 
 from coppice import errors, project
 from retrain import network
-from retrain.pruning import evidence, groups, jobs, surgery, units
+from retrain.pruning import evidence, groups, jobs, recipe, surgery, units
 
 GROUP = "layers"
 """Name of the one group whose units are the blocks."""
@@ -91,6 +91,9 @@ def cut(model: nn.Module, job: jobs.Job) -> surgery.Surgery:
     found = find(model, jobs.example(job.split))
     if not found.group.modules and GROUP not in job.before:
         raise errors.PruningError(_none(found.reasons))
+    if GROUP not in job.before:
+        known = [block.module for block in found.group.modules]
+        recipe.check_named(job.step, [GROUP, *known])
     gathered = evidence.gather(model, job.split, task=job.task, seed=job.seed)
     scores = units.score([found.group], gathered, job.step.criterion, job.step.level)[0]
     gone, whole = together(model, jobs.example(job.split), choose(found.group, scores, job))
@@ -111,11 +114,11 @@ def choose(
 
     The share of a single block is rounded like any other: above a half it goes.
     """
-    due = {name: share * job.due for name, share in job.step.amounts.items()}
+    due = {n: share * job.due for n, share in job.step.amounts.items() if n != GROUP}
     named = [block for block in group.modules if block.module in due]
     gone = [block for block in named if _rounded(1, due[block.module])]
     free = [place for place, block in enumerate(group.modules) if block.module not in due]
-    start = job.before.get(GROUP, group.units) - len(named)
+    start = job.before.get(GROUP, group.units) - len(due)
     count = _rounded(start, job.step.share(GROUP) * job.due) - (start - len(free))
     weakest = sorted(free, key=lambda place: (float(scores[place]), place))[: max(count, 0)]
     return (*gone, *(group.modules[place] for place in weakest))

@@ -64,6 +64,7 @@ def cut(model: nn.Module, job: jobs.Job) -> surgery.Surgery:
     if step.scope == "criterion":
         message = "scope criterion allots channels; for single weights use scope local or global"
         raise errors.PruningError(message)
+    recipe.check_named(step, [name for name, _ in model.named_parameters()])
     found = find(model, step)
     if not found.weights:
         raise errors.PruningError(_none(found.whole))

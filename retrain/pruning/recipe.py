@@ -6,7 +6,7 @@ import dataclasses
 import difflib
 import math
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Literal, NamedTuple, Self
 
 import msgspec
@@ -307,6 +307,18 @@ class Recipe(Step):
         except msgspec.MsgspecError as cause:
             message = f"the recipe cannot be read: {cause}"
             raise errors.PruningError(message) from cause
+
+
+def check_named(step: Step, known: Sequence[str]) -> None:
+    """Refuse amounts of what is not there, such as a block whose name was mistyped.
+
+    Raises
+    ------
+    PruningError
+        A name in `amounts` is not among those known; the nearest is named.
+    """
+    for name in step.amounts:
+        _check_name("amounts", name, tuple(known))
 
 
 def _check_fields(kind: type[Step], tree: Mapping[str, Any]) -> None:

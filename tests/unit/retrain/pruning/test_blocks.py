@@ -251,3 +251,24 @@ def test_of_two_ways_side_by_side_one_stays() -> None:
     record = schedule.prune(model, networks.vectors(), plan, task="binary", seed=0)
     assert len(record.removed) == 1
     assert "answers the same whatever it reads" in record.whole[0].reason
+
+
+def test_a_block_that_is_not_there_is_refused_with_the_nearest_name() -> None:
+    with pytest.raises(errors.PruningError, match=r"did you mean 'blocks.2'\?"):
+        prune(NETS["residual-cnn"].model(), "residual-cnn", amounts={"block.2": 0.9})
+
+
+def test_a_named_block_that_went_in_an_earlier_round_counts_no_more() -> None:
+    group = groups.CoupledGroup(
+        "layers", 2, (), modules=(groups.Block("a", "input"), groups.Block("b", "input"))
+    )
+    job = jobs.Job(
+        split=networks.vectors(),
+        step=recipe.Step(level="layer", amount=0.5, amounts={"d": 0.9}),
+        due=1.0,
+        before={"layers": 4},
+        task="binary",
+        seed=0,
+    )
+    # Of 3 that are not named 1.5 are due, which leaves 2: one went before, with the named one.
+    assert blocks.choose(group, torch.tensor([0.0, 1.0]), job) == ()

@@ -348,3 +348,8 @@ def test_scores_that_are_no_numbers_are_refused() -> None:
     nn.init.constant_(model[0].weight, float("inf"))
     with pytest.raises(errors.PruningError, match="scores that are not finite"):
         prune(model)
+
+
+def test_a_tensor_that_is_not_there_is_refused_with_the_nearest_name() -> None:
+    with pytest.raises(errors.PruningError, match=r"did you mean '2.weight'\?"):
+        prune(networks.mlp(), amounts={"2.weights": 0.9})
