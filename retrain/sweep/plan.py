@@ -9,10 +9,6 @@ from coppice import errors
 from retrain.pruning import criteria, recipe
 from retrain.sweep import record
 
-CONTROL = "random"
-"""The criterion that every other has to beat."""
-AMOUNTS = (0.3, 0.5, 0.7, 0.9)
-SEEDS = 3
 Scored: TypeAlias = Literal["validation", "holdout"]
 
 
@@ -38,7 +34,7 @@ class Plan:
 
     base: recipe.Recipe
     criteria: tuple[str, ...]
-    amounts: tuple[float, ...] = AMOUNTS
+    amounts: tuple[float, ...]
     seeds: tuple[int, ...]
     scored: Scored = "validation"
 
@@ -88,8 +84,8 @@ def chosen(wanted: str, *, control: bool) -> tuple[str, ...]:
     """
     named = [name.strip() for name in wanted.split(",") if name.strip()]
     if named == ["all"]:
-        named = [name for name in criteria.names() if name != CONTROL or control]
-    first = [CONTROL] if control else []
+        named = [name for name in criteria.names() if name != record.CONTROL or control]
+    first = [record.CONTROL] if control else []
     return tuple(dict.fromkeys([*first, *named]))
 
 

@@ -11,6 +11,8 @@ from retrain.pruning import recipe
 from retrain.report import prunings
 
 SCHEMA = 1
+CONTROL = "random"
+"""The criterion that every other has to beat."""
 BATCH = 32
 """Rows of the larger batch that is timed; the smaller one is a single row."""
 

@@ -7,6 +7,7 @@ import statistics
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
+import msgspec
 import numpy as np
 from scipy import stats
 
@@ -14,8 +15,6 @@ from coppice.labels import Floats
 from retrain.evaluate import latency
 from retrain.report import prunings
 from retrain.sweep import record
-
-CONTROL = "random"
 
 
 class Mean(NamedTuple):
@@ -171,7 +170,7 @@ def edges(
     epochs
         Passes of training, by combination.
     """
-    criteria = dict.fromkeys(each.criterion for each in scores if each.criterion != CONTROL)
+    criteria = dict.fromkeys(each.criterion for each in scores if each.criterion != record.CONTROL)
     amounts = sorted({each.amount for each in scores})
     found = []
     for criterion in criteria:
@@ -192,7 +191,7 @@ def _differences(
     """
     pairs: dict[int, dict[float, Floats]] = {}
     for each, row_scores in scores.items():
-        control = record.Combination(criterion=CONTROL, amount=each.amount, seed=each.seed)
+        control = record.Combination(criterion=record.CONTROL, amount=each.amount, seed=each.seed)
         if each.criterion == criterion and each.amount in amounts and control in scores:
             pairs.setdefault(each.seed, {})[each.amount] = row_scores - scores[control]
     managed = {amount for by_amount in pairs.values() for amount in by_amount}
@@ -246,11 +245,8 @@ def _error(values: Floats) -> float:
 
 def _with_epochs(edge: record.Edge, epochs: Mapping[record.Combination, int]) -> record.Edge:
     own = {count for each, count in epochs.items() if each.criterion == edge.criterion}
-    chance = {count for each, count in epochs.items() if each.criterion == CONTROL}
-    return record.Edge(
-        **{name: getattr(edge, name) for name in edge.__struct_fields__ if name != "more_epochs"},
-        more_epochs=max(own) - max(chance),
-    )
+    chance = {count for each, count in epochs.items() if each.criterion == record.CONTROL}
+    return msgspec.structs.replace(edge, more_epochs=max(own) - max(chance))
 
 
 def sentences(found: record.Sweep) -> tuple[str, ...]:
