@@ -105,7 +105,7 @@ def judge(found: loop.Found, wish: loop.Wish) -> None:
     """
     if found.met:
         return
-    what = "meets your budget" if wish.at_least is None else f"reaches {wish.at_least}x within it"
+    what = "meets your budget" if wish.at_least is None else f"reaches {wish.at_least} times less"
     early = " (the time was up; run it again to go on)" if found.stopped else ""
     if found.chosen is None:
         message = f"no width was probed{early}; allow more --minutes"

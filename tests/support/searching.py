@@ -1,0 +1,90 @@
+"""A project whose widths are searched in seconds: a small perceptron that can lose most of them.
+
+Run as `python -m tests.support.searching FOLDER TARGET` it searches in a process of its own and
+prints what each structure costs.
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import numpy as np
+from torch import nn
+
+from coppice import project, settings
+from coppice.testing import MemoryRegistry
+from retrain.pruning import recipe
+from retrain.search import loop, probes, table
+
+WIDE, NARROW = 32, 16
+
+
+def build_model() -> nn.Module:
+    return nn.Sequential(
+        nn.Linear(4, WIDE),
+        nn.BatchNorm1d(WIDE),
+        nn.ReLU(),
+        nn.Linear(WIDE, NARROW),
+        nn.ReLU(),
+        nn.Linear(NARROW, 2),
+    )
+
+
+def split(rows: int) -> project.Split:
+    points = np.random.default_rng(rows).normal(size=(rows, 4)).astype(np.float32)
+    return project.Split(
+        inputs={"x": points},
+        targets=(points[:, 0] * points[:, 1] > 0).astype(np.int64),
+        slices={"half": np.where(points[:, 2] > 0, "upper", "lower")},
+    )
+
+
+def load_data() -> project.Data:
+    return project.Data(
+        train=split(400), validation=split(200), holdout=split(100), classes=("no", "yes")
+    )
+
+
+def own_of(folder: Path) -> project.Project:
+    tree = settings.Settings(
+        root=folder,
+        project=settings.ProjectSettings(name="m", task="multiclass"),
+        train=settings.TrainSettings(epochs=8, learning_rate=0.02),
+    )
+    return project.Project(settings=tree, build_model=build_model, load_data=load_data)
+
+
+def wish(**changes: Any) -> loop.Wish:
+    asked: dict[str, Any] = {
+        "base": recipe.Recipe(criterion="magnitude", learning_rate=0.01),
+        "terms": table.Terms(target="macs"),
+        "budget": probes.Budget(drop=0.05, slice_drop=0.2),
+        "effort": probes.Effort(epochs=2, rows=400),
+        "structures": 9,
+        "sensitivity_rows": 200,
+    }
+    return loop.Wish(**{**asked, **changes})
+
+
+def search(folder: Path, **changes: Any) -> loop.Found:
+    return loop.search(own_of(folder), MemoryRegistry(folder / "versions"), wish(**changes))
+
+
+def findings(folder: Path) -> dict[str, int]:
+    """Name every finding below a folder, with the moment at which it was written."""
+    return {
+        str(path.relative_to(folder)): path.stat().st_mtime_ns for path in folder.rglob("*.json")
+    }
+
+
+def main(folder: str, target: Any) -> None:
+    found = search(Path(folder), terms=table.Terms(target=target), structures=3)
+    told = {str(entry.widths): entry.cost for entry in found.entries}
+    sys.stdout.buffer.write(msgspec.json.encode(told, order="sorted"))
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])

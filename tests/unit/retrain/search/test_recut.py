@@ -1,0 +1,92 @@
+from __future__ import annotations
+
+import copy
+from pathlib import Path
+
+import pytest
+
+from retrain import onnx_export
+from retrain.pruning import groups, recipe, surgery, units
+from retrain.search import recut, subject
+from tests.support import architectures
+
+NETS = architectures.ARCHITECTURES
+
+
+def cut_in_half(kind: str) -> tuple[subject.Subject, subject.Structure]:
+    made = NETS[kind]
+    model, rows = made.model(), made.data().train
+    ready = copy.deepcopy(model)
+    units.prepare(ready, rows)
+    coupled = units.couple(ready, rows).groups
+    of = subject.Subject(
+        model=model,
+        ready=ready,
+        coupled=coupled,
+        base=recipe.Recipe(),
+        training=rows,
+        validation=rows,
+        task=made.task,
+        scale=1.0,
+        classes=(),
+        seed=0,
+        key={},
+    )
+    half = {
+        group.name: groups.kept_count(
+            group.units, 0.5, blocks=group.blocks, width=group.width, runs=group.runs
+        )
+        for group in coupled
+    }
+    return of, of.structure(half)
+
+
+@pytest.mark.parametrize("kind", ["residual-cnn", "depthwise-cnn", "mlp", "recommender"])
+def test_a_graph_is_cut_without_an_export_and_answers_like_the_cut_model(
+    kind: str, tmp_path: Path
+) -> None:
+    of, structure = cut_in_half(kind)
+    dense, pruned = tmp_path / "dense.onnx", tmp_path / "pruned.onnx"
+    onnx_export.export(of.model, of.training, dense, task=of.task)
+    assert recut.recut(dense, structure, of.training, pruned, task=of.task)
+    assert pruned.stat().st_size < dense.stat().st_size
+
+
+def test_a_cut_graph_is_as_large_as_the_exported_one(tmp_path: Path) -> None:
+    of, structure = cut_in_half("residual-cnn")
+    dense, pruned, real = (tmp_path / f"{name}.onnx" for name in ("dense", "pruned", "real"))
+    onnx_export.export(of.model, of.training, dense, task=of.task)
+    onnx_export.export(structure.model, of.training, real, task=of.task)
+    assert recut.recut(dense, structure, of.training, pruned, task=of.task)
+    # The same tensors; what is written down beside them takes some hundred bytes.
+    assert pruned.stat().st_size == pytest.approx(real.stat().st_size, rel=0.1)
+
+
+def test_a_graph_whose_tensors_the_exporter_has_rearranged_is_left_to_an_export(
+    tmp_path: Path,
+) -> None:
+    of, structure = cut_in_half("lstm")
+    dense, pruned = tmp_path / "dense.onnx", tmp_path / "pruned.onnx"
+    onnx_export.export(of.model, of.training, dense, task=of.task)
+    assert not recut.recut(dense, structure, of.training, pruned, task=of.task)
+    assert not pruned.exists()
+
+
+def test_a_graph_of_other_weights_is_refused(tmp_path: Path) -> None:
+    of, structure = cut_in_half("mlp")
+    dense, pruned = tmp_path / "dense.onnx", tmp_path / "pruned.onnx"
+    onnx_export.export(NETS["mlp"].model(seed=1), of.training, dense, task=of.task)
+    assert not recut.recut(dense, structure, of.training, pruned, task=of.task)
+    assert not pruned.exists()
+
+
+def test_the_record_of_another_model_is_refused(tmp_path: Path) -> None:
+    of, structure = cut_in_half("mlp")
+    _, other = cut_in_half("residual-cnn")
+    dense = tmp_path / "dense.onnx"
+    onnx_export.export(of.model, of.training, dense, task=of.task)
+    mixed = subject.Structure(
+        structure.model,
+        surgery.Surgery(cuts=other.record.cuts, selections=other.record.selections),
+    )
+    assert not recut.recut(dense, mixed, of.training, tmp_path / "x.onnx", task=of.task)
