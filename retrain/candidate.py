@@ -13,14 +13,14 @@ from __future__ import annotations
 import copy
 import dataclasses
 import tempfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from pathlib import Path
-from typing import Literal, NamedTuple, TypeAlias
+from typing import Literal, NamedTuple
 
 import msgspec
 from torch import nn
 
-from coppice import artifact, clock, errors, labels, project, records, runtime
+from coppice import artifact, clock, errors, labels, project, records
 from coppice.eventlog.base import EventLog
 from coppice.registry.base import Registry
 from retrain import (
@@ -47,9 +47,6 @@ SOURCE = "coppice/retrain"
 """Source of every event that this plane writes."""
 
 SYSTEM_CLOCK = clock.SystemClock()
-
-Graphs: TypeAlias = Mapping[evaluation.Column, runtime.Packed]
-"""What serves, or would, by column."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
@@ -134,7 +131,7 @@ class _Found(NamedTuple):
     packing: packing.Packing
     judged: evaluation.Evaluation
     sections: inspection.Sections
-    graphs: Graphs
+    graphs: proving.Graphs
 
 
 def make(
@@ -275,7 +272,7 @@ def _choose(bench: _Bench, used: material.Material, models: _Models) -> packing.
 
 
 def _judge(
-    bench: _Bench, used: material.Material, models: _Models, graphs: Graphs
+    bench: _Bench, used: material.Material, models: _Models, graphs: proving.Graphs
 ) -> evaluation.Evaluation:
     own = bench.own
     with bench.phases.phase("evaluate"):
@@ -297,7 +294,7 @@ def _judge(
 
 
 def _inspect(
-    bench: _Bench, used: material.Material, models: _Models, graphs: Graphs
+    bench: _Bench, used: material.Material, models: _Models, graphs: proving.Graphs
 ) -> inspection.Sections:
     """Measure what `[inspect]` asks for, on copies, so that no section changes what is packed."""
     how = inspection.Inspection(rules=bench.own.settings.inspect, timer=bench.timer)
@@ -384,10 +381,7 @@ def _lineage(
 
 
 def _parts(
-    bench: _Bench,
-    used: material.Material,
-    made: card.Card,
-    column: evaluation.Column,
+    bench: _Bench, used: material.Material, made: card.Card, column: evaluation.Column
 ) -> pack.PackParts:
     tree = bench.own.settings.project
     accepted, rows = proving.expected(made.evaluation, column)

@@ -6,6 +6,7 @@ import zlib
 from collections.abc import Mapping
 from pathlib import Path
 from types import MappingProxyType
+from typing import TypeAlias
 
 import numpy as np
 from torch import nn
@@ -15,6 +16,9 @@ from coppice.registry.base import Registry
 from retrain import choosing, material, reference, train
 from retrain.evaluate import answers, evaluation, latency
 from retrain.pruning import schedule
+
+Graphs: TypeAlias = Mapping[evaluation.Column, runtime.Packed]
+"""What serves, or would, by column."""
 
 
 def rules(own: project.Project, classes: tuple[str, ...]) -> evaluation.Rules:
