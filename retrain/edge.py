@@ -58,11 +58,23 @@ class Wish:
         By default the version's own where the format has it, else fp32.
     folder
         Where the file goes; made if it is not there.
+
+    Raises
+    ------
+    ValueError
+        The format does not have that precision.
     """
 
     format: Format
     precision: artifact.Precision | None = None
     folder: Path
+
+    def __post_init__(self) -> None:
+        """Refuse what cannot be written."""
+        known = PRECISIONS[self.format]
+        if self.precision is not None and self.precision not in known:
+            message = f"{self.format} is written in {' or '.join(known)}, not in {self.precision}"
+            raise ValueError(message)
 
 
 class Beside(msgspec.Struct, frozen=True, kw_only=True):

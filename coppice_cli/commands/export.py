@@ -47,15 +47,14 @@ def export(
     from coppice_cli import versions
     from retrain import edge
 
-    known = edge.PRECISIONS[form]
-    if precision is not None and precision not in known:
-        message = f"{form} is written in {' or '.join(known)}, not in {precision}"
-        raise typer.BadParameter(message, param_hint="--precision")
     tree = compose.settings_of(folder)
     registry = compose.registry_of(tree)
     tag = versions.tag_of(registry, tree.project.name, version)
     target = out or tree.home / "exports" / tag.replace(":", "-")
-    wish = edge.Wish(format=form, precision=precision, folder=target)
+    try:
+        wish = edge.Wish(format=form, precision=precision, folder=target)
+    except ValueError as cause:
+        raise typer.BadParameter(str(cause), param_hint="--precision") from cause
     try:
         made = edge.export(compose.project_of(tree), registry, tag, wish)
     except OSError as cause:
