@@ -19,7 +19,7 @@ NAME = "05_fashion_mnist"
 VARIABLE = "COPPICE_FASHION_MNIST"
 ROWS = 40
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(420)]
 
 
 def write_idx(path: Path, values: np.ndarray) -> None:

@@ -15,7 +15,7 @@ from tests.support.examples import Done, Example
 
 ROWS = 40
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(420)]
 
 
 @pytest.fixture(scope="module")
