@@ -5,7 +5,7 @@ import math
 import pytest
 import torch
 
-from retrain import train
+from retrain import network, train
 from retrain.pruning import groups, units
 from retrain.pruning.criteria import group_lasso, magnitude
 from tests.support import networks, ranking
@@ -64,10 +64,9 @@ def test_the_order_of_units_does_not_matter() -> None:
 
 def test_training_with_the_penalty_shrinks_the_norms_and_tells_units_apart() -> None:
     rows = networks.vectors()
-    plain, sparse = (networks.mlp() for _ in "ab")
-    sparse.load_state_dict(plain.state_dict())
+    plain, sparse = (network.build(networks.mlp, seed=0) for _ in "ab")
     coupled = units.couple(plain, rows).groups
-    penalty = group_lasso.penalty(coupled, sparse, 1e-3)
+    penalty = group_lasso.penalty(coupled, sparse, 1e-2)
     train.fit(plain, rows, train.FitPlan(task="binary", epochs=5, batch_size=16))
     history = train.fit(
         sparse, rows, train.FitPlan(task="binary", epochs=5, batch_size=16, penalty=penalty)

@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from retrain import train
+from retrain import network, train
 from retrain.pruning.criteria import l1
 from tests.support import networks, ranking
 
@@ -48,9 +48,8 @@ def test_frozen_weights_are_not_counted() -> None:
 
 def test_training_with_the_penalty_shrinks_the_weights() -> None:
     rows = networks.vectors()
-    plain, sparse = (networks.mlp() for _ in "ab")
-    sparse.load_state_dict(plain.state_dict())
-    penalty = l1.penalty((), sparse, 1e-3)
+    plain, sparse = (network.build(networks.mlp, seed=0) for _ in "ab")
+    penalty = l1.penalty((), sparse, 1e-2)
     train.fit(plain, rows, train.FitPlan(task="binary", epochs=5, batch_size=16))
     history = train.fit(
         sparse, rows, train.FitPlan(task="binary", epochs=5, batch_size=16, penalty=penalty)
