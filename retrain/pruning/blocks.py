@@ -256,7 +256,7 @@ class _Search(_Trial):
         module = self.modules[name]
         hooks = [self.modules[each].register_forward_hook(_silence) for each in inner]
         hooks.append(module.register_forward_pre_hook(_tap(reads)))
-        hooks.append(module.register_forward_hook(lambda _m, _r, given: gives.append(given)))
+        hooks.append(module.register_forward_hook(_catch(gives)))
         with _hooked(hooks), torch.enable_grad():
             network.call(self.model, self.example)
             if not gives[-1].requires_grad:
@@ -360,6 +360,10 @@ def _tap(reads: list[torch.Tensor]) -> Callable[..., tuple[Any, ...]]:
         return (leaf.clone(), *taken[1:])
 
     return hook
+
+
+def _catch(gives: list[torch.Tensor]) -> Callable[..., None]:
+    return lambda _module, _taken, given: gives.append(given)
 
 
 @contextlib.contextmanager
