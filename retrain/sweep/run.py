@@ -84,7 +84,8 @@ class _Work:
         return kept or self._troubled.get(combination)
 
     def keep_dense(self, stand: bench.Stand) -> None:
-        self._parts.put(self._key("dense"), stand.dense)
+        if self._parts.get(self._key("dense"), record.Graph) is None:
+            self._parts.put(self._key("dense"), stand.dense)
 
     def carry_out(
         self,
