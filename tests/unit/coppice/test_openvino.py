@@ -12,9 +12,9 @@ import pytest
 from onnx import TensorProto, helper
 
 from coppice import artifact, errors, numbers, openvino, runtime
-from tests.support import artifacts
+from tests.support import artifacts, needs
 
-pytest.importorskip("openvino", reason="needs the extra `openvino`")
+needs.openvino()
 
 ROOT = Path(__file__).parents[3]
 ROWS = {"x": artifacts.rows(5)}

@@ -11,7 +11,7 @@ import pytest
 import safetensors.numpy
 
 from coppice import artifact, errors, features, runtime
-from tests.support import artifacts
+from tests.support import artifacts, needs
 
 
 @pytest.fixture
@@ -264,7 +264,7 @@ class TestEngine:
     def test_a_version_is_served_by_the_engine_that_its_manifest_names(
         self, folder: Path, precision: artifact.Precision
     ) -> None:
-        pytest.importorskip("openvino", reason="needs the extra `openvino`")
+        needs.openvino()
         rows = {"x": artifacts.rows(9)}
         plain = runtime.Runtime(folder).predict(rows)
         tag = artifacts.served_by(folder, "openvino", precision)

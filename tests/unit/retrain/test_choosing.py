@@ -9,7 +9,7 @@ import pytest
 from coppice import errors, runtime, settings
 from retrain import choosing, onnx_export
 from retrain.evaluate import answers
-from tests.support import packable
+from tests.support import needs, packable
 
 
 def exported(name: str, folder: Path) -> Path:
@@ -90,7 +90,7 @@ def test_int8_is_refused_where_it_does_not_gain(tmp_path: Path) -> None:
 
 
 def test_every_engine_and_precision_is_tried_and_keeps_the_score(tmp_path: Path) -> None:
-    pytest.importorskip("openvino", reason="needs the extra `openvino`")
+    needs.openvino()
     graph = exported("wide", tmp_path)
     engines = ("onnxruntime", "openvino")
     found = choosing.choose(
@@ -115,7 +115,7 @@ def test_every_engine_and_precision_is_tried_and_keeps_the_score(tmp_path: Path)
 def test_another_engine_that_is_not_exact_in_full_precision_is_refused(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    pytest.importorskip("openvino", reason="needs the extra `openvino`")
+    needs.openvino()
     graph = exported("digits", tmp_path)
     monkeypatch.setattr(choosing.onnx_export, "PARITY", -1.0)
     found = choosing.choose(graph, packable.data(), wish(engines=("onnxruntime", "openvino")))

@@ -9,7 +9,7 @@ import pytest
 
 from coppice import artifact, project
 from retrain import program, timing, timing_worker
-from tests.support import artifacts, networks
+from tests.support import artifacts, needs, networks
 
 
 def test_a_stopwatch_asks_for_so_many_of_the_rows() -> None:
@@ -47,7 +47,7 @@ def test_each_line_is_answered_by_a_line() -> None:
 
 @pytest.mark.parametrize("engine", ["onnxruntime", "openvino"])
 def test_a_graph_is_loaded_by_the_engine_of_its_contestant(engine: str, tmp_path: Path) -> None:
-    pytest.importorskip("openvino", reason="needs the extra `openvino`")
+    needs.openvino()
     artifacts.linear_classifier(tmp_path)
     path = str(tmp_path / artifact.MODEL)
     run = timing_worker.load(timing.Contestant(name="a", path=path, engine=engine))  # type: ignore[arg-type]
