@@ -26,17 +26,21 @@ TARGETS: dict[table.Target, str] = {
 """Targets in words."""
 
 
-def show(found: loop.Found, wish: loop.Wish, path: Path | None, *, as_json: bool) -> None:
+def show(
+    found: loop.Found, wish: loop.Wish, path: Path | None, page: Path, *, as_json: bool
+) -> None:
     """Print what was found.
 
     Parameters
     ----------
     path
         Of the recipe, where one was written.
+    page
+        Of the page with its pictures.
     """
     if as_json:
         written = None if path is None else str(path)
-        console.write_json({**msgspec.to_builtins(found), "written": written})
+        console.write_json({**msgspec.to_builtins(found), "written": written, "page": str(page)})
         return
     screen = console.out()
     screen.print(_sensitivity(found.sensitivity))
@@ -44,8 +48,12 @@ def show(found: loop.Found, wish: loop.Wish, path: Path | None, *, as_json: bool
         screen.print(_front(found, wish))
     if found.chosen is not None:
         screen.print(_widths(found.units, found.entries[found.chosen].widths))
-    for line in _lines(found, wish, path):
+    for line in sentences(found, wish):
         screen.print(line, markup=False, soft_wrap=True)
+    screen.print(f"pictures: {page}", markup=False, soft_wrap=True)
+    if path is not None:
+        how = f"recipe: {path}; make the candidate with `coppice prune --recipe {path}`"
+        screen.print(how, markup=False, soft_wrap=True)
 
 
 def show_points(points: Sequence[sensitivity.Point], *, as_json: bool) -> None:
@@ -124,7 +132,14 @@ def _widths(units: Mapping[str, int], kept: Mapping[str, int]) -> rich.table.Tab
     return shown
 
 
-def _lines(found: loop.Found, wish: loop.Wish, path: Path | None) -> Iterator[str]:
+def sentences(found: loop.Found, wish: loop.Wish) -> Iterator[str]:
+    """Say what was found, the verdict first."""
+    if found.chosen is None or found.final is None:
+        yield "no width was probed"
+    elif found.met:
+        yield f"found: {in_words(found, wish)}"
+    else:
+        yield f"nothing does what was asked; the best is {in_words(found, wish)}"
     if found.unmeasured:
         yield f"the time was up before {found.unmeasured} structures were measured"
     elif found.stopped:
@@ -143,8 +158,6 @@ def _lines(found: loop.Found, wish: loop.Wish, path: Path | None) -> Iterator[st
         f"{console.percent(probe.control)}: {_points(probe.drop)} points lost "
         f"({_points(probe.low)} to {_points(probe.high)}) after {_effort(wish.effort)}"
     )
-    if path is not None:
-        yield f"recipe: {path}; make the candidate with `coppice prune --recipe {path}`"
 
 
 def _gain(found: latency.Latency) -> str:

@@ -95,6 +95,18 @@ def write_recipe(found: loop.Found, out: Path | None, tree: settings.Settings) -
     return path
 
 
+def write_page(found: loop.Found, wish: loop.Wish, tree: settings.Settings) -> Path:
+    """Write the page with the pictures of a search, and return where it lies."""
+    from retrain.report import search_page
+
+    path = tree.home / "search" / "search.html"
+    target = search_view.TARGETS[wish.terms.target]
+    sentences = tuple(search_view.sentences(found, wish))
+    text = search_page.render(found, name=tree.project.name, target=target, sentences=sentences)
+    files.replace(path, text.encode())
+    return path
+
+
 def judge(found: loop.Found, wish: loop.Wish) -> None:
     """Say as an error that nothing does what was asked.
 

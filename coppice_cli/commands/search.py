@@ -79,5 +79,5 @@ def search(
         search_view.show_points(points, as_json=as_json)
         return
     path = searching.write_recipe(found, out, tree)
-    search_view.show(found, wish, path, as_json=as_json)
+    search_view.show(found, wish, path, searching.write_page(found, wish, tree), as_json=as_json)
     searching.judge(found, wish)
