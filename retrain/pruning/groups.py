@@ -121,7 +121,7 @@ def kept_count(
 
     The step is the fewest units that make up a multiple of `align` channels, in each run, and as
     many in each block. Ties go up (less is removed), at least one step stays, and a group that is
-    smaller than one step stays whole.
+    smaller than one step, or loses nothing, stays whole.
 
     >>> [kept_count(n, 0.5, align=8) for n in (96, 24, 8, 6)]
     [48, 16, 8, 6]
@@ -131,7 +131,7 @@ def kept_count(
     16
     """
     step = runs * math.lcm(align // math.gcd(align, width), blocks // runs)
-    if units < step:
+    if amount == 0 or units < step:
         return units
     # A share such as 2/3 must not lose a channel to the last bit of a float.
     nearest = math.floor(round(units * (1 - amount) / step, 9) + 0.5) * step
