@@ -77,17 +77,17 @@ def test_units_of_two_channels_are_aligned_in_pairs() -> None:
     assert groups.kept_count(10, 0.5, align=8, width=2) == 4
 
 
+def test_a_group_that_loses_nothing_keeps_channels_beyond_the_last_step() -> None:
+    # Nearest to 18 in steps of 8 would be 16.
+    assert groups.kept_count(18, 0.0, align=8) == 18
+
+
 @given(
     units=st.integers(1, 300),
     amount=st.floats(0, 0.99),
     align=st.sampled_from([1, 2, 4, 8, 16]),
     blocks=st.sampled_from([1, 2, 3, 4]),
 )
-def test_a_group_that_loses_nothing_keeps_channels_beyond_the_last_step() -> None:
-    # Nearest to 18 in steps of 8 would be 16.
-    assert groups.kept_count(18, 0.0, align=8) == 18
-
-
 def test_a_count_is_whole_or_a_multiple_of_both(
     units: int, amount: float, align: int, blocks: int
 ) -> None:
