@@ -30,17 +30,16 @@ from coppice.sections import (
     MetricsSettings,
     MonitorSettings,
     ProjectSettings,
-    PruneSettings,
     RetrainSettings,
     RolloutSettings,
     Section,
-    StepSettings,
     TrainSettings,
 )
 from coppice.sections_cluster import ClusterSettings
 from coppice.sections_events import EventSettings
 from coppice.sections_kafka import KafkaSettings
 from coppice.sections_pack import PackSettings
+from coppice.sections_prune import PruneSettings, StepSettings
 from coppice.sections_search import SearchSettings
 from coppice.sections_serve import ServeSettings
 from coppice.sections_store import StoreSettings

@@ -12,7 +12,16 @@ import pytest
 
 ROOT = Path(__file__).parents[2]
 
-HEAVY = {"torch", "openvino", "evidently", "torch_pruning", "sklearn", "onnx", "onnxscript", "matplotlib"}
+HEAVY = {
+    "torch",
+    "openvino",
+    "evidently",
+    "torch_pruning",
+    "sklearn",
+    "onnx",
+    "onnxscript",
+    "matplotlib",
+}
 
 PROGRAM = """
 import importlib, json, pkgutil, sys
