@@ -23,7 +23,7 @@ class Estimate:
     Parameters
     ----------
     model
-        The dense model; it is not kept.
+        The dense model, prepared to be cut; it is not kept.
     coupled
         Its groups.
     """

@@ -287,7 +287,7 @@ class _Search:
             for index, group in enumerate(family.groups)
         }
         damage = sensitivity.damage(self._points, found, places)
-        macs = estimate.Estimate(of.model, of.training, of.coupled).macs(counts)
+        macs = estimate.Estimate(of.ready, of.training, of.coupled).macs(counts)
         taken = widths.thinned(macs, damage, self._wish.structures)
         chosen = [widths.chosen(found, places[at].tolist()) for at in taken]
         return chosen, [float(damage[at]) for at in taken]
