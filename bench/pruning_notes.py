@@ -29,7 +29,8 @@ against torch.
 *Random*: differences to random choice, averaged over the rates of one parent, then Student's t
 over the parents of both nets; the intervals hold for all criteria at once (95%, Bonferroni).
 
-Beside published figures (DepGraph is Torch-Pruning), none of which is the same task, net, training budget or processor:
+Beside published figures (DepGraph is Torch-Pruning), none of which is the same task, net, training
+budget or processor:
 
 | published | multiply-accumulates | accuracy | latency |
 | --- | --- | --- | --- |
