@@ -1,0 +1,78 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from retrain.search import store, subject, table
+from tests.support import searching
+
+
+def costs(folder: Path, target: table.Target, structures: int = 9) -> dict[str, table.Cost]:
+    terms = table.Terms(target=target)
+    found = searching.search(folder, terms=terms, structures=structures)
+    return {str(sorted(entry.widths.items())): entry.cost for entry in found.entries}
+
+
+def test_multiply_accumulates_are_counted(tmp_path: Path) -> None:
+    found = costs(tmp_path, "macs")
+    # 8 and 8 units: 4*8 + 8*8 + 8*2 = 112 of 672, which is 6 times less.
+    narrow = found["[('0', 8), ('3', 8)]"]
+    assert (narrow.dense, narrow.pruned, narrow.gain) == (672.0, 112.0, 6.0)
+    assert (narrow.low, narrow.high) == (6.0, 6.0)
+
+
+def test_latency_is_a_ratio_with_an_interval_in_turns_with_the_dense_graph(tmp_path: Path) -> None:
+    for cost in costs(tmp_path, "latency", structures=3).values():
+        assert cost.low <= cost.gain <= cost.high
+        assert cost.pruned > 0.0
+
+
+def test_size_is_that_of_the_graph(tmp_path: Path) -> None:
+    narrow = costs(tmp_path, "size")["[('0', 8), ('3', 8)]"]
+    # The weights alone: dense 672 + 32 + 16 + 2 + norms, pruned 112 + 8 + 8 + 2 + norms, 4 bytes.
+    assert narrow.dense - narrow.pruned > 4 * (672 - 112)
+
+
+def test_a_damaged_entry_is_measured_again_and_the_others_are_not(tmp_path: Path) -> None:
+    first = costs(tmp_path, "macs")
+    entries = sorted((tmp_path / ".coppice" / "latency").rglob("*.json"))
+    kept = {path: path.stat().st_mtime_ns for path in entries[1:]}
+    entries[0].write_bytes(entries[0].read_bytes()[:-20])
+    assert costs(tmp_path, "macs") == first
+    assert len(entries[0].read_bytes()) > 20
+    assert {path: path.stat().st_mtime_ns for path in entries[1:]} == kept
+
+
+def test_a_latency_depends_on_the_machine_and_a_count_does_not() -> None:
+    timed, counted = table.Terms(target="latency").key(), table.Terms(target="macs").key()
+    assert timed["processor"] == table.processor() != ""
+    assert "runtime" in timed
+    assert "processor" not in counted
+
+
+@pytest.mark.parametrize("field", ["batch", "threads"])
+def test_other_terms_are_another_entry(field: str) -> None:
+    assert table.Terms(**{field: 1}).key() != table.Terms(**{field: 2}).key()
+
+
+def test_one_thread_is_timed_by_the_processor_and_several_by_the_wall() -> None:
+    assert table.Terms(threads=1).clock == "cpu"
+    assert table.Terms(threads=2).clock == "wall"
+
+
+def test_a_structure_is_told_by_its_shapes_and_its_source_and_not_by_its_weights() -> None:
+    first, second = searching.build_model(), searching.build_model()
+    assert subject.digest(first) != subject.digest(second)
+    assert subject.structure_digest(first, "a") == subject.structure_digest(second, "a")
+    assert subject.structure_digest(first, "a") != subject.structure_digest(first, "b")
+
+
+def test_the_source_of_a_model_is_its_file_and_what_it_takes() -> None:
+    few, more = searching.split(4), searching.split(8)
+    assert subject.source_digest(searching.build_model, few) == subject.source_digest(
+        searching.build_model, more
+    )
+    assert subject.source_digest(store.Store, few) != subject.source_digest(
+        searching.build_model, few
+    )
