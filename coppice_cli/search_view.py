@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from coppice_cli import console
-from retrain.search import loop, probes, sensitivity, table
+from retrain.search import choice, loop, probes, sensitivity, table
 
 if TYPE_CHECKING:
     import rich.table
@@ -27,7 +27,7 @@ TARGETS: dict[table.Target, str] = {
 
 
 def show(
-    found: loop.Found, wish: loop.Wish, path: Path | None, page: Path, *, as_json: bool
+    found: loop.Found, wish: choice.Wish, path: Path | None, page: Path, *, as_json: bool
 ) -> None:
     """Print what was found.
 
@@ -64,7 +64,7 @@ def show_points(points: Sequence[sensitivity.Point], *, as_json: bool) -> None:
         console.out().print(_sensitivity(points))
 
 
-def in_words(found: loop.Found, wish: loop.Wish) -> str:
+def in_words(found: loop.Found, wish: choice.Wish) -> str:
     """Say what the chosen widths give."""
     assert found.chosen is not None
     assert found.final is not None
@@ -95,7 +95,7 @@ def _sensitivity(points: Sequence[sensitivity.Point]) -> rich.table.Table:
     return shown
 
 
-def _front(found: loop.Found, wish: loop.Wish) -> rich.table.Table:
+def _front(found: loop.Found, wish: choice.Wish) -> rich.table.Table:
     target = wish.terms.target
     numbers = (f"{target} x", "MACs x", "predicted", "lost", "worst slice")
     shown = console.table("", *numbers, "slice", "budget", numbers=numbers, title="front")
@@ -119,7 +119,7 @@ def _front(found: loop.Found, wish: loop.Wish) -> rich.table.Table:
     return shown
 
 
-def _verdict(entry: loop.Entry, wish: loop.Wish) -> str:
+def _verdict(entry: choice.Entry, wish: choice.Wish) -> str:
     if entry.met is None or wish.budget is None:
         return ""
     return "[green]met[/]" if entry.met else "[red]missed[/]"
@@ -132,7 +132,7 @@ def _widths(units: Mapping[str, int], kept: Mapping[str, int]) -> rich.table.Tab
     return shown
 
 
-def sentences(found: loop.Found, wish: loop.Wish) -> Iterator[str]:
+def sentences(found: loop.Found, wish: choice.Wish) -> Iterator[str]:
     """Say what was found, the verdict first."""
     if found.chosen is None or found.final is None:
         yield "no width was probed"

@@ -10,7 +10,7 @@ import msgspec
 
 from coppice import errors, files
 from coppice_cli import pruning, search_view
-from retrain.search import loop, probes, table
+from retrain.search import choice, loop, probes, table
 
 if TYPE_CHECKING:
     from coppice import settings
@@ -29,7 +29,7 @@ class Asked:
     batch: int | None = None
 
 
-def wish_of(asked: Asked, tree: settings.Settings) -> loop.Wish:
+def wish_of(asked: Asked, tree: settings.Settings) -> choice.Wish:
     """Fill in from the settings what was not asked for.
 
     A budget goes with `--at-least` only where one is named beside it: otherwise the least damage
@@ -56,7 +56,7 @@ def wish_of(asked: Asked, tree: settings.Settings) -> loop.Wish:
         raise errors.SettingsError(message)
     named = asked.max_drop is not None or asked.max_slice_drop is not None
     budget = probes.Budget(drop=section.max_drop, slice_drop=section.max_slice_drop)
-    return loop.Wish(
+    return choice.Wish(
         base=pruning.recipe_of(pruning.Wish(recipe=asked.recipe), tree.prune),
         terms=table.Terms(
             target=section.target,
@@ -95,7 +95,7 @@ def write_recipe(found: loop.Found, out: Path | None, tree: settings.Settings) -
     return path
 
 
-def write_page(found: loop.Found, wish: loop.Wish, tree: settings.Settings) -> Path:
+def write_page(found: loop.Found, wish: choice.Wish, tree: settings.Settings) -> Path:
     """Write the page with the pictures of a search, and return where it lies."""
     from retrain.report import search_page
 
@@ -107,7 +107,7 @@ def write_page(found: loop.Found, wish: loop.Wish, tree: settings.Settings) -> P
     return path
 
 
-def judge(found: loop.Found, wish: loop.Wish) -> None:
+def judge(found: loop.Found, wish: choice.Wish) -> None:
     """Say as an error that nothing does what was asked.
 
     Raises

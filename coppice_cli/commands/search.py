@@ -52,8 +52,7 @@ def search(
     long. A search that was stopped goes on where it was. With --at-least it is the
     other way round: the least damage that reaches the cost.
 
-    Exit code 4: no width meets the budget; the nearest one is shown. 6: the
-    network has no width to choose.
+    Exit code 4: no width meets the budget (the nearest is shown); 6: none to choose.
     """
     from coppice_cli import progress, search_view, searching
     from retrain.search import loop
@@ -70,14 +69,13 @@ def search(
     )
     wish = searching.wish_of(asked, tree)
     own, registry = compose.project_of(tree), compose.registry_of(tree)
-    with progress.bars(console.err()) as tell:
-        if sensitivity:
-            points = loop.sweep(own, registry, wish, progress=tell)
-        else:
-            found = loop.search(own, registry, wish, progress=tell)
     if sensitivity:
+        with progress.bars(console.err()) as tell:
+            points = loop.sweep(own, registry, wish, progress=tell)
         search_view.show_points(points, as_json=as_json)
         return
+    with progress.bars(console.err()) as tell:
+        found = loop.search(own, registry, wish, progress=tell)
     path = searching.write_recipe(found, out, tree)
     search_view.show(found, wish, path, searching.write_page(found, wish, tree), as_json=as_json)
     searching.judge(found, wish)

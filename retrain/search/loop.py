@@ -11,7 +11,6 @@ damage that reaches a cost, found among the mildest widths that do.
 from __future__ import annotations
 
 import copy
-import dataclasses
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -24,6 +23,7 @@ from coppice.registry.base import Registry
 from retrain import material, network, parents, phases, proving, weights
 from retrain.pruning import recipe, schedule, units
 from retrain.search import (
+    choice,
     deadline,
     estimate,
     final,
@@ -43,55 +43,6 @@ TRIES = 3
 """Widths that are probed where a cost is asked for: of those that reach it, the mildest."""
 
 
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class Wish:
-    """What is asked for.
-
-    Attributes
-    ----------
-    base
-        The recipe whose widths are to be chosen.
-    terms
-        The target, and on what it is measured.
-    at_least
-        How many times better than dense the cost must become; `None` asks for the best cost within
-        the budget.
-    budget
-        What the pruning may lose; `None` for whatever it takes, where `at_least` is asked for.
-    effort
-        Of each probe.
-    structures
-        Most structures to measure.
-    sensitivity_rows
-        Validation rows of the sensitivity sweep.
-    minutes
-        Of the whole search; `None` for no end.
-    """
-
-    base: recipe.Recipe
-    terms: table.Terms
-    budget: probes.Budget | None
-    at_least: float | None = None
-    effort: probes.Effort
-    structures: int = 120
-    sensitivity_rows: int = 1000
-    minutes: float | None = None
-
-
-class Entry(msgspec.Struct, frozen=True, kw_only=True):
-    """Widths on or off the front, and what is known of them."""
-
-    widths: dict[str, int]
-    """Units that stay of each group."""
-    cost: table.Cost
-    damage: float
-    """Predicted, by the sensitivity sweep."""
-    on_front: bool = False
-    probe: probes.Probe | None = None
-    met: bool | None = None
-    """Whether the probe met the budget; `None` without a probe."""
-
-
 class Found(msgspec.Struct, frozen=True, kw_only=True):
     """All that a search found."""
 
@@ -99,7 +50,7 @@ class Found(msgspec.Struct, frozen=True, kw_only=True):
     units: dict[str, int]
     """Of every group, before."""
     dense: schedule.Cost
-    entries: tuple[Entry, ...]
+    entries: tuple[choice.Entry, ...]
     chosen: int | None
     """Place in `entries` of what to take: it meets the budget or, where nothing does, comes
     nearest; `None` where nothing was probed."""
@@ -116,7 +67,7 @@ class Found(msgspec.Struct, frozen=True, kw_only=True):
 def search(
     own: project.Project,
     registry: Registry,
-    wish: Wish,
+    wish: choice.Wish,
     *,
     progress: phases.Progress = phases.silent,
     timer: clock.Clock = SYSTEM_CLOCK,
@@ -148,7 +99,7 @@ def search(
 def sweep(
     own: project.Project,
     registry: Registry,
-    wish: Wish,
+    wish: choice.Wish,
     *,
     progress: phases.Progress = phases.silent,
     timer: clock.Clock = SYSTEM_CLOCK,
@@ -217,7 +168,7 @@ class _Search:
         self,
         own: project.Project,
         of: subject.Subject,
-        wish: Wish,
+        wish: choice.Wish,
         steps: phases.Phases,
         until: deadline.Deadline,
     ) -> None:
@@ -240,7 +191,7 @@ class _Search:
             findings=self._findings,
         )
         self._points: tuple[sensitivity.Point, ...] = ()
-        self._entries: list[Entry] = []
+        self._entries: list[choice.Entry] = []
         self._unmeasured = 0
 
     def run(self) -> Found:
@@ -267,7 +218,7 @@ class _Search:
             costs = self._table.fill(kept, told, until=self._until.part(TABLE_SHARE))
         self._unmeasured = costs.count(None)
         self._entries = [
-            Entry(widths=dict(widths_), cost=cost, damage=float(harm))
+            choice.Entry(widths=dict(widths_), cost=cost, damage=float(harm))
             for widths_, cost, harm in zip(kept, costs, damage, strict=True)
             if cost is not None
         ]
@@ -341,7 +292,7 @@ class _Search:
         return tell
 
     def _found(self, *, stopped: bool) -> Found:
-        chosen = choose(self._entries, self._wish)
+        chosen = choice.choose(self._entries, self._wish)
         measured = None
         if chosen is not None:
             with self._steps.phase("final"):
@@ -356,7 +307,7 @@ class _Search:
             met=(
                 chosen is not None
                 and measured is not None
-                and does(self._entries[chosen], measured.cost, self._wish)
+                and choice.does(self._entries[chosen], measured.cost, self._wish)
             ),
             final=measured,
             recipe=None if chosen is None else self._of.recipe_for(self._entries[chosen].widths),
@@ -368,40 +319,3 @@ class _Search:
 def _part(told: Callable[[float], None], done: int, count: int) -> Callable[[float], None]:
     """Return what is told the share of one of so many parts."""
     return lambda share: told((done + share) / count)
-
-
-def choose(entries: Sequence[Entry], wish: Wish) -> int | None:
-    """Return the place of the best entry that was probed, `None` where none was. Pure.
-
-    Within a budget that is the cheapest one that meets it; where a cost is asked for, the one that
-    loses least of those that reach it. Where none does, the nearest.
-    """
-    probed = [place for place, entry in enumerate(entries) if entry.probe is not None]
-    if not probed:
-        return None
-    good = [place for place in probed if does(entries[place], entries[place].cost, wish)]
-    if good and wish.at_least is None:
-        return max(good, key=lambda place: entries[place].cost.gain)
-    if wish.at_least is None:
-        return min(probed, key=lambda place: _excess(entries[place], wish))
-    return min(good or probed, key=lambda place: _loss(entries[place]))
-
-
-def does(entry: Entry, cost: table.Cost, wish: Wish) -> bool:
-    """Say whether an entry does what is asked for, at a cost that was measured of it.
-
-    A gain that is timed may be unlucky, so it falls short only where its interval does.
-    """
-    reached = wish.at_least is None or cost.high >= wish.at_least
-    return reached and bool(entry.met)
-
-
-def _loss(entry: Entry) -> float:
-    assert entry.probe is not None
-    return entry.probe.drop
-
-
-def _excess(entry: Entry, wish: Wish) -> float:
-    assert entry.probe is not None
-    assert wish.budget is not None
-    return wish.budget.excess(entry.probe)

@@ -17,7 +17,7 @@ from torch import nn
 from coppice import project, settings
 from coppice.testing import MemoryRegistry
 from retrain.pruning import recipe
-from retrain.search import loop, probes, table
+from retrain.search import choice, loop, probes, table
 
 WIDE, NARROW = 32, 16
 
@@ -57,7 +57,7 @@ def own_of(folder: Path) -> project.Project:
     return project.Project(settings=tree, build_model=build_model, load_data=load_data)
 
 
-def wish(**changes: Any) -> loop.Wish:
+def wish(**changes: Any) -> choice.Wish:
     asked: dict[str, Any] = {
         "base": recipe.Recipe(criterion="magnitude", learning_rate=0.01),
         "terms": table.Terms(target="macs"),
@@ -66,7 +66,7 @@ def wish(**changes: Any) -> loop.Wish:
         "structures": 9,
         "sensitivity_rows": 200,
     }
-    return loop.Wish(**{**asked, **changes})
+    return choice.Wish(**{**asked, **changes})
 
 
 def search(folder: Path, **changes: Any) -> loop.Found:
