@@ -44,35 +44,41 @@ class Gain(NamedTuple):
 
 
 def gains(
-    accuracies: Mapping[str, Mapping[tuple[str, int], Sequence[float]]],
+    accuracies: Mapping[str, Mapping[str, Sequence[Sequence[float]]]],
     control: str,
     *,
     level: float = 0.95,
 ) -> list[Gain]:
     """Compare every criterion with the control.
 
-    The unit is a parent (network and seed): its differences at all rates are averaged first,
-    because they share the parent. Student's t over the parents, and the level holds for all
-    criteria at once (Bonferroni), so that the best one may be picked.
+    The unit is a parent: its differences at all rates are averaged first, because they share the
+    parent. The nets are strata of their own, not draws; what is by chance is the seed. Student's t
+    with the seeds' spread within the nets, and the level holds for all criteria at once
+    (Bonferroni), so that the best one may be picked.
 
     Parameters
     ----------
     accuracies
-        By criterion and parent the accuracies at the rates, in the same order for all.
+        By criterion and net: for each seed the accuracies at the rates, in the same order for all.
     """
     others = [name for name in accuracies if name != control]
     found = []
     for name in others:
-        each = [
-            statistics.fmean(
-                a - b for a, b in zip(values, accuracies[control][parent], strict=True)
+        nets = [
+            spread(
+                [
+                    statistics.fmean(a - b for a, b in zip(mine, theirs, strict=True))
+                    for mine, theirs in zip(seeds, accuracies[control][net], strict=True)
+                ]
             )
-            for parent, values in accuracies[name].items()
+            for net, seeds in accuracies[name].items()
         ]
-        mean, deviation = spread(each)
+        count = len(next(iter(accuracies[name].values())))
+        mean = statistics.fmean(net.mean for net in nets)
         width = math.inf
-        if len(each) > 1:
+        if count > 1:
+            error = math.sqrt(sum(net.deviation**2 / count for net in nets)) / len(nets)
             tail = (1 - level) / (2 * len(others))
-            width = float(stats.t.isf(tail, len(each) - 1)) * deviation / math.sqrt(len(each))
+            width = float(stats.t.isf(tail, len(nets) * (count - 1))) * error
         found.append(Gain(name, mean, mean - width, mean + width))
     return sorted(found, key=lambda gain: -gain.mean)

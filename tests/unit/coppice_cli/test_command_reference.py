@@ -37,7 +37,7 @@ def test_options_are_shown_with_both_names_and_their_default(page: str) -> None:
 def test_a_paragraph_of_help_becomes_one(page: str) -> None:
     help_texts = [line for line in page.splitlines() if line.startswith("Train or load")]
     assert len(help_texts) == 1
-    assert help_texts[0].endswith("the exit code is then 4.")
+    assert "but never rolled out; the exit code is then 4." in help_texts[0]
 
 
 def test_exit_codes_are_those_of_the_errors(page: str) -> None:
@@ -51,7 +51,7 @@ def test_exit_codes_are_those_of_the_errors(page: str) -> None:
         "| 5 | `EventLogError` |",
         "| 6 | `PruningError` |",
         "| 7 | `RolloutError` |",
-        "| 8 | `EnvironmentProblem` |",
+        "| 8 | `EngineMissing`, `EnvironmentProblem` |",
         "| 9 | `RelayStuck`, `FollowerStuck`, `MemberStuck` |",
         "| 130 | interrupted |",
     ]

@@ -1,0 +1,98 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from coppice import errors
+from coppice.testing import ManualClock, MemoryRegistry
+from retrain.pruning import groups, recipe
+from retrain.search import loop, probes
+from tests.support import searching
+
+
+def test_a_search_finds_widths_within_the_budget_and_their_recipe(tmp_path: Path) -> None:
+    found = searching.search(tmp_path)
+    assert found.met
+    assert found.chosen is not None
+    chosen = found.entries[found.chosen]
+    assert chosen.on_front
+    assert chosen.probe is not None
+    assert chosen.probe.drop <= 0.05
+    assert found.final is not None
+    # The graph that was trained costs what the table said of its structure.
+    assert found.final.cost.gain == chosen.cost.gain == pytest.approx(found.final.macs_ratio)
+    assert found.recipe is not None
+    left = {
+        name: groups.kept_count(units, found.recipe.share(name), align=8)
+        for name, units in found.units.items()
+    }
+    assert left == chosen.widths
+    assert recipe.Recipe.from_json(found.recipe.to_json()) == found.recipe
+
+
+def test_a_budget_that_nothing_meets_is_said_with_the_nearest(tmp_path: Path) -> None:
+    # No width can be 0.9 better than the control, which is what this asks for.
+    found = searching.search(tmp_path, budget=probes.Budget(drop=-0.9, slice_drop=1.0))
+    assert not found.met
+    assert found.chosen is not None
+    drops = [each.probe.drop for each in found.entries if each.probe is not None]
+    chosen = found.entries[found.chosen].probe
+    assert chosen is not None
+    assert chosen.drop == min(drops)
+
+
+def test_a_cost_can_be_asked_for(tmp_path: Path) -> None:
+    found = searching.search(tmp_path, at_least=3.0, budget=None)
+    assert found.met
+    assert found.final is not None
+    assert found.final.cost.gain >= 3.0
+
+
+def test_a_second_search_measures_nothing_again(tmp_path: Path) -> None:
+    first = searching.search(tmp_path)
+    before = searching.findings(tmp_path)
+    second = searching.search(tmp_path)
+    assert searching.findings(tmp_path) == before
+    assert second.entries == first.entries
+    assert second.chosen == first.chosen
+
+
+def test_another_budget_uses_what_is_known(tmp_path: Path) -> None:
+    searching.search(tmp_path)
+    before = searching.findings(tmp_path)
+    searching.search(tmp_path, budget=probes.Budget(drop=1.0, slice_drop=1.0))
+    after = searching.findings(tmp_path)
+    assert before.items() <= after.items()
+
+
+def test_without_time_the_search_ends_cleanly_and_says_so(tmp_path: Path) -> None:
+    # A clock that stands still would never end; with no minute at all it is over at once.
+    found = loop.search(
+        searching.own_of(tmp_path),
+        MemoryRegistry(tmp_path / "versions"),
+        searching.wish(minutes=0.0),
+        timer=ManualClock(),
+    )
+    assert found.stopped
+    assert found.chosen is None
+    assert not found.met
+    assert found.recipe is None
+
+
+@pytest.mark.parametrize(
+    "base",
+    [
+        recipe.Recipe(then=(recipe.Step(criterion="magnitude"),)),
+        recipe.Recipe(level="connection", criterion="magnitude"),
+    ],
+    ids=["a chain", "another level"],
+)
+def test_a_recipe_of_more_than_widths_is_refused(tmp_path: Path, base: recipe.Recipe) -> None:
+    with pytest.raises(errors.PruningError, match="chooses widths"):
+        searching.search(tmp_path, base=base)
+
+
+def test_a_network_without_a_width_to_choose_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(errors.PruningError, match="no width of this network can be chosen"):
+        searching.search(tmp_path, base=recipe.Recipe(criterion="magnitude", align=64))
