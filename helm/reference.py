@@ -103,7 +103,7 @@ def config_schema() -> dict[str, Any]:
     """Return the schema of `config`: every setting but our own and those that are secret."""
     whole = settings.Settings.model_json_schema()
     tables = {
-        name: _table(name, whole["$defs"][part["$ref"].rpartition("/")[2]])
+        name: _table(name, _defined(part, whole), whole)
         for name, part in whole["properties"].items()
         if "$ref" in part
     }
@@ -129,10 +129,15 @@ def main() -> None:
     (CHART / "README.md").write_text(readme(), encoding="utf-8")
 
 
-def _table(name: str, section: dict[str, Any]) -> dict[str, Any]:
+def _defined(part: dict[str, Any], whole: dict[str, Any]) -> dict[str, Any]:
+    found: dict[str, Any] = whole["$defs"][part["$ref"].rpartition("/")[2]]
+    return found
+
+
+def _table(name: str, section: dict[str, Any], whole: dict[str, Any]) -> dict[str, Any]:
     own = OWN.get(name, set())
     fields = {
-        field: _field(part)
+        field: _field(part, whole)
         for field, part in section["properties"].items()
         if field not in own and not part.get("writeOnly")
     }
@@ -142,7 +147,7 @@ def _table(name: str, section: dict[str, Any]) -> dict[str, Any]:
     return {"type": "object", "additionalProperties": False, **needed, "properties": fields}
 
 
-def _field(part: dict[str, Any]) -> dict[str, Any]:
+def _field(part: dict[str, Any], whole: dict[str, Any]) -> dict[str, Any]:
     """Drop what says nothing to a validator; a value that is left out needs no null."""
     kept = {key: value for key, value in part.items() if key not in {"default", "title"}}
     choices = kept.pop("anyOf", None)
@@ -150,6 +155,8 @@ def _field(part: dict[str, Any]) -> dict[str, Any]:
         (choice,) = (choice for choice in choices if choice.get("type") != "null")
         kept = {**choice, **kept}
     kept.pop("format", None)
+    if "$ref" in kept.get("items", {}):
+        kept["items"] = _table("", _defined(kept["items"], whole), whole)
     kept["description"] = " ".join(kept["description"].split())
     return kept
 

@@ -98,7 +98,7 @@ def test_a_slice_refuses_what_the_average_would_pass(cut_hard: Done) -> None:
     assert cut_hard.returncode == 4
     assert ("score", "passed") in words
     assert words[("slice", "class=seldom")][2] == "refused"
-    assert "the nearest recipe of this parent that passed: amount 0.5" in cut_hard.stdout
+    assert "the nearest recipe of this parent that passed: 50% of the channels" in cut_hard.stdout
 
 
 def test_members_are_answered_and_labelled(asked: Done) -> None:
