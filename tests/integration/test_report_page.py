@@ -3,33 +3,18 @@
 from __future__ import annotations
 
 import re
-import shutil
 import struct
-import subprocess
 from pathlib import Path
 
 import pytest
 
 from retrain.report import page
-from tests.support import cards
+from tests.support import browser, cards
 
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
 pytestmark = [
     pytest.mark.slow,
-    pytest.mark.skipif(CHROMIUM is None, reason="NO BROWSER: the page was not rendered here"),
+    pytest.mark.skipif(browser.CHROMIUM is None, reason=browser.MISSING),
 ]
-QUIET = (
-    "--headless",
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-    "--hide-scrollbars",
-    "--enable-logging=stderr",
-)
 
 
 @pytest.fixture(scope="module")
@@ -39,31 +24,21 @@ def path(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return where
 
 
-def browse(path: Path, profile: Path, *words: str) -> subprocess.CompletedProcess[str]:
-    argv = [str(CHROMIUM), *QUIET, f"--user-data-dir={profile}", *words, path.as_uri()]
-    return subprocess.run(argv, capture_output=True, text=True, check=True, timeout=120)
-
-
-def complaints(done: subprocess.CompletedProcess[str]) -> list[str]:
-    """What the page itself had to say; the browser's own worries are not about the page."""
-    return [line for line in done.stderr.splitlines() if "CONSOLE" in line]
-
-
 @pytest.mark.parametrize("width", [1100, 400])
 def test_it_is_painted_at_this_width_without_a_complaint(
     path: Path, tmp_path: Path, width: int
 ) -> None:
     picture = tmp_path / "page.png"
-    done = browse(
+    done = browser.browse(
         path, tmp_path / "profile", f"--window-size={width},2400", f"--screenshot={picture}"
     )
-    assert complaints(done) == []
+    assert browser.complaints(done) == []
     assert struct.unpack(">II", picture.read_bytes()[16:24]) == (width, 2400)
 
 
 def test_the_browser_reads_the_page_as_it_was_written(path: Path, tmp_path: Path) -> None:
-    done = browse(path, tmp_path / "profile", "--dump-dom")
-    assert complaints(done) == []
+    done = browser.browse(path, tmp_path / "profile", "--dump-dom")
+    assert browser.complaints(done) == []
     assert "must not be rolled out" in done.stdout
     assert done.stdout.count("<svg") == 2
 
@@ -78,7 +53,7 @@ def test_nothing_is_wider_than_a_telephone(path: Path, tmp_path: Path) -> None:
         "<script>document.title = 'width ' + document.documentElement.scrollWidth;</script></body>",
     )
     probe.write_text(open_page, encoding="utf-8")
-    done = browse(probe, tmp_path / "profile", "--window-size=400,2400", "--dump-dom")
+    done = browser.browse(probe, tmp_path / "profile", "--window-size=400,2400", "--dump-dom")
     found = re.search(r"<title>width (\d+)</title>", done.stdout)
     assert found is not None
     # A browser without a head may refuse to be so narrow; then its own least width counts.

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import re
-import shutil
 import signal
 import subprocess
 import sys
@@ -17,9 +16,8 @@ import msgspec
 import pytest
 
 from retrain.sweep import record, summary
-from tests.support import house, programs, sweeps
+from tests.support import browser, house, programs, sweeps
 
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
 WORDS = ("--criteria", "magnitude,ablation", "--amounts", "0.5,0.75", "--seeds", "2")
 # The project's module lies beside the tests.
 ENVIRONMENT = {**os.environ, "PYTHONPATH": str(house.ROOT), "OMP_NUM_THREADS": "1"}
@@ -152,16 +150,9 @@ def test_the_table_is_there_for_people_and_for_programs(story: Story) -> None:
     assert json.loads((story.folder / "sweep.json").read_bytes())["schema"] == record.SCHEMA
 
 
-@pytest.mark.skipif(CHROMIUM is None, reason="NO BROWSER: the page was not rendered here")
+@pytest.mark.skipif(browser.CHROMIUM is None, reason=browser.MISSING)
 def test_the_browser_has_nothing_to_complain_about(story: Story, tmp_path: Path) -> None:
-    argv = [
-        str(CHROMIUM),
-        *("--headless", "--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-sync"),
-        *("--disable-background-networking", "--enable-logging=stderr", "--window-size=400,2400"),
-        f"--user-data-dir={tmp_path / 'profile'}",
-        "--dump-dom",
-        (story.folder / "sweep.html").as_uri(),
-    ]
-    done = subprocess.run(argv, capture_output=True, text=True, check=True, timeout=120)
-    assert [line for line in done.stderr.splitlines() if "CONSOLE" in line] == []
+    page = story.folder / "sweep.html"
+    done = browser.browse(page, tmp_path / "profile", "--window-size=400,2400", "--dump-dom")
+    assert browser.complaints(done) == []
     assert len(re.findall("<svg", done.stdout)) >= 3
