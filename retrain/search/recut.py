@@ -96,7 +96,7 @@ def _regroup(graph: onnx.GraphProto, record: surgery.Surgery) -> None:
     groups = {
         f"{PREFIX}{each.module}.weight": each.after
         for each in record.attributes
-        if each.name == "groups"
+        if each.name == "groups" and isinstance(each.after, int)
     }
     for node in graph.node:
         for attribute in node.attribute:

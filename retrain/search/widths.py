@@ -83,12 +83,9 @@ def families(
         lambda group: (*_size(group), _producers(group) > 1),
         _size,
     ]
-    for way in ways:
-        bundles = _bundled(free, way)
-        if len(bundles) <= most:
-            break
-    else:
-        bundles = _neighbours(bundles, most)
+    tried = (_bundled(free, way) for way in ways)
+    few = next((bundles for bundles in tried if len(bundles) <= most), None)
+    bundles = _neighbours(_bundled(free, ways[-1]), most) if few is None else few
     return tuple(_family(bundle, align) for bundle in bundles)
 
 
