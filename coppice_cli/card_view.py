@@ -112,11 +112,15 @@ def _in_units(result: gates.GateResult, value: float | None) -> str:
 
 
 def what_was_cut(cut: prunings.Cut) -> Iterator[str]:
-    """Say in a line each what was left out, narrowed, and left whole."""
+    """Say in a line each what was left out, narrowed, set to zero, and left whole."""
     if cut.removed:
         yield f"left out: {', '.join(gone.module for gone in cut.removed)}"
     if cut.widths:
         yield f"widths: {prunings.in_short(cut.widths)}"
+    if cut.masks:
+        size = sum(mask.size for mask in cut.masks)
+        zeros = size - sum(mask.kept for mask in cut.masks)
+        yield f"single weights: {zeros:,} of {size:,} set to zero (no faster, smaller compressed)"
     if cut.whole:
         yield f"left whole: {', '.join(each.name for each in cut.whole)} (the page says why)"
 

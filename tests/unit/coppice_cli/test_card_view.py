@@ -161,3 +161,17 @@ def test_what_was_cut_is_told_in_a_line_each() -> None:
         "left whole: mix (the page says why)",
     ]
     assert list(card_view.what_was_cut(prunings.Cut())) == []
+
+
+def test_weights_that_were_set_to_zero_are_counted_over_all_tensors() -> None:
+    cut = prunings.Cut(
+        groups=(prunings.Width("stem", 48, 24),),
+        masks=(
+            prunings.Masked("stem.weight", 600, 1000, "unstructured"),
+            prunings.Masked("head.weight", 100, 500, "2:4"),
+        ),
+    )
+    # 400 and 400 of 1,500.
+    assert list(card_view.what_was_cut(cut))[1] == (
+        "single weights: 800 of 1,500 set to zero (no faster, smaller compressed)"
+    )
