@@ -141,10 +141,27 @@ def test_taking_channels_out_changes_no_weight() -> None:
 
 
 def test_networks_that_cannot_be_followed_have_no_quarters() -> None:
+    detached = _Detached()
+    tensors = {"values": torch.zeros(2, 3)}
+    assert removal.quarters(detached, tensors) == []
+    assert set(named(detached, tensors)) == {"first", "head"}
+
+
+class _Detached(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.first, self.head = nn.Linear(3, 4), nn.Linear(4, 2)
+
+    def forward(self, values: torch.Tensor) -> torch.Tensor:
+        return self.head(self.first(values).detach())  # type: ignore[no-any-return]
+
+
+def test_hidden_units_of_a_recurrent_layer_have_quarters() -> None:
     recurrent = _Recurrent()
-    tensors = {"values": torch.zeros(2, 5, 3)}
-    assert removal.quarters(recurrent, tensors) == []
-    assert set(named(recurrent, tensors)) == {"cell", "head"}
+    found = removal.quarters(recurrent, {"values": torch.zeros(2, 5, 3)})
+    assert [quarter.name for quarter in found] == [
+        f"cell, channels {place}/4 by magnitude" for place in (1, 2, 3, 4)
+    ]
 
 
 class _Recurrent(nn.Module):
