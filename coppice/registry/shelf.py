@@ -203,6 +203,10 @@ def find(root: Path, tag: str, aliases: Mapping[base.Alias, str]) -> Path:
     return root / resolve(tag, aliases, Folders(root)).replace(":", "/")
 
 
+ROLLED_OUT: frozenset[base.Alias] = frozenset({"champion", "previous", "candidate"})
+"""Aliases that a rollout sets; `parent` is there as soon as something was pruned."""
+
+
 def resolve(tag: str, aliases: Mapping[base.Alias, str], held: Catalogue) -> str:
     """Return the full tag of the version that a tag, an alias or an id's start names.
 
@@ -234,7 +238,10 @@ def _nearest(tag: str, aliases: Mapping[base.Alias, str], held: Catalogue) -> st
         return f"known names: {', '.join(sorted(names)) or 'none yet'}"
     known = [*held.tags(name), *(f"{name}:{alias}" for alias in sorted(aliases))]
     near = difflib.get_close_matches(tag, known, n=5, cutoff=0.0)
-    return f"the nearest: {', '.join(near) or 'none yet'}"
+    hint = f"the nearest: {', '.join(near) or 'none yet'}"
+    if tag.partition(":")[2] in ROLLED_OUT:
+        return f"{hint}; that alias is set by a rollout (`coppice up`), name a version until then"
+    return hint
 
 
 def full_tags(

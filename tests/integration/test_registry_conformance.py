@@ -178,6 +178,13 @@ class TestLookingUp:
         with pytest.raises(errors.UnknownVersion, match="known names: none yet"):
             registry.path("tiny:champion")
 
+    def test_an_alias_that_no_rollout_has_set_says_what_sets_it(
+        self, registry: Registry, pack: Pack
+    ) -> None:
+        registry.add(pack())
+        with pytest.raises(errors.UnknownVersion, match="that alias is set by a rollout"):
+            registry.path("tiny:champion")
+
     def test_an_unknown_id_lists_the_nearest_tags(self, registry: Registry, pack: Pack) -> None:
         tag = registry.add(pack())
 
