@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import argparse
 import copy
-import dataclasses
 import sys
 import tempfile
 from pathlib import Path
@@ -284,7 +283,7 @@ class Bench:
     def memory(self) -> list[dict[str, Any]]:
         """Prune again and again in this process; return the row of its memory."""
         parent = self.runs.parent(self.plan.nets[0], self.plan.training.seeds[0])
-        how = dataclasses.replace(pruning_plan.chained_recipe(self.plan.nets[0], 0))
+        how = pruning_plan.chained_recipe(self.plan.nets[0], 0)
 
         def cycle() -> None:
             model = copy.deepcopy(parent)

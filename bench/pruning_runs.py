@@ -27,8 +27,6 @@ from retrain.pruning import criteria, recipe, schedule, surgery, units
 
 TASK = "multiclass"
 SECTION = TrainSettings(batch_size=128)
-SPARSE_RATE = 2e-3
-"""Peak learning rate of every training after the parent's."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import gzip
 import shutil
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -17,7 +16,6 @@ from tests.support.examples import Done, Example
 
 NAME = "05_fashion_mnist"
 VARIABLE = "COPPICE_FASHION_MNIST"
-ROWS = 40
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(420)]
 
@@ -75,13 +73,6 @@ def pruned(example: Example) -> Done:
     return example.coppice("prune", "--recipe", "recipe.json")
 
 
-@pytest.fixture(scope="module")
-def running(example: Example, pruned: Done) -> Iterator[None]:
-    assert pruned.returncode == 0, pruned.stderr
-    with example.up():
-        yield
-
-
 def test_a_folder_without_the_files_says_both_ways(
     here: Example, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
@@ -126,11 +117,10 @@ def test_the_recipe_of_the_folder_is_carried_out(pruned: Done) -> None:
     assert "accepted: it is rolled out as soon as" in pruned.stdout
 
 
-def test_pictures_as_bytes_are_answered_and_labelled(example: Example, running: None) -> None:
-    asked = example.ask(ROWS)
+def test_pictures_as_bytes_are_answered_and_labelled(example: Example, asked: Done) -> None:
     assert asked.returncode == 0, asked.stderr
-    assert asked.stdout.endswith(f"of {ROWS} right\n")
-    seen = example.wait_for(examples.labelled(ROWS))
+    assert asked.stdout.endswith(f"of {examples.ROWS} right\n")
+    seen = example.wait_for(examples.labelled(examples.ROWS))
     assert set(seen["versions"][0]["slices"]) <= {"cover=slim", "cover=full"}
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
 
 import numpy as np
 import pytest
@@ -12,8 +11,6 @@ from coppice import project, settings
 from coppice.project import Data
 from tests.support import examples
 from tests.support.examples import Done, Example
-
-ROWS = 40
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(420)]
 
@@ -40,18 +37,6 @@ def data(example: Example) -> Data:
 @pytest.fixture(scope="module")
 def pruned(example: Example) -> Done:
     return example.coppice("prune")
-
-
-@pytest.fixture(scope="module")
-def running(example: Example, pruned: Done) -> Iterator[None]:
-    assert pruned.returncode == 0, pruned.stderr
-    with example.up():
-        yield
-
-
-@pytest.fixture(scope="module")
-def asked(example: Example, running: None) -> Done:
-    return example.ask(ROWS)
 
 
 def test_the_weeks_are_cut_by_date_and_no_answer_reaches_over(data: Data) -> None:
@@ -92,5 +77,5 @@ def test_the_forecasts_are_compared_on_what_came(asked: Done) -> None:
 
 def test_the_labels_are_seen_by_season(example: Example, asked: Done) -> None:
     assert asked.returncode == 0, asked.stderr
-    seen = example.wait_for(examples.labelled(ROWS))
+    seen = example.wait_for(examples.labelled(examples.ROWS))
     assert {name.partition("=")[0] for name in seen["versions"][0]["slices"]} == {"season"}

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 
 import numpy as np
 import pytest
@@ -11,8 +10,6 @@ import pytest
 from coppice.project import Data
 from tests.support import examples
 from tests.support.examples import Done, Example
-
-ROWS = 40
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(420)]
 
@@ -40,18 +37,6 @@ def pruned(example: Example) -> Done:
 def cut_hard(example: Example, pruned: Done) -> Done:
     assert pruned.returncode == 0, pruned.stderr
     return example.coppice("prune", "--amount", "0.8", "--no-recovery")
-
-
-@pytest.fixture(scope="module")
-def running(example: Example, pruned: Done) -> Iterator[None]:
-    assert pruned.returncode == 0, pruned.stderr
-    with example.up():
-        yield
-
-
-@pytest.fixture(scope="module")
-def asked(example: Example, running: None) -> Done:
-    return example.ask(ROWS)
 
 
 def test_the_rows_are_those_that_the_readme_counts(data: Data) -> None:
@@ -103,14 +88,14 @@ def test_a_slice_refuses_what_the_average_would_pass(cut_hard: Done) -> None:
 
 def test_members_are_answered_and_labelled(asked: Done) -> None:
     assert asked.returncode == 0, asked.stderr
-    assert f"of {ROWS} right\n" in asked.stdout
-    assert f"of {ROWS} by the rule 'as this year'\n" in asked.stdout
+    assert f"of {examples.ROWS} right\n" in asked.stdout
+    assert f"of {examples.ROWS} by the rule 'as this year'\n" in asked.stdout
     assert "told 0% to 20%: " in asked.stdout
 
 
 def test_the_labels_are_seen_by_slice(example: Example, asked: Done) -> None:
     assert asked.returncode == 0, asked.stderr
-    seen = example.wait_for(examples.labelled(ROWS))
+    seen = example.wait_for(examples.labelled(examples.ROWS))
     families = {name.partition("=")[0] for name in seen["versions"][0]["slices"]}
     assert families == {"health", "age", "sex"}
 

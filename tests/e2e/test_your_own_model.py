@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 
 import pytest
 
 from tests.support import examples
 from tests.support.examples import Done, Example
-
-ROWS = 40
 
 pytestmark = pytest.mark.slow
 
@@ -31,18 +28,6 @@ def pruned(example: Example, trained: Done) -> Done:
     return example.coppice("prune")
 
 
-@pytest.fixture(scope="module")
-def running(example: Example, pruned: Done) -> Iterator[None]:
-    assert pruned.returncode == 0, pruned.stderr
-    with example.up():
-        yield
-
-
-@pytest.fixture(scope="module")
-def asked(example: Example, running: None) -> Done:
-    return example.ask(ROWS)
-
-
 def test_the_users_own_training_writes_the_checkpoint(trained: Done) -> None:
     assert "dense.safetensors" in trained.stdout
 
@@ -54,12 +39,12 @@ def test_a_checkpoint_is_pruned_and_accepted(pruned: Done) -> None:
 
 def test_requests_with_two_inputs_are_answered_and_labelled(asked: Done) -> None:
     assert asked.returncode == 0, asked.stderr
-    assert asked.stdout.endswith(f"of {ROWS} right\n")
+    assert asked.stdout.endswith(f"of {examples.ROWS} right\n")
 
 
 def test_the_labels_are_seen_at_a_glance(example: Example, asked: Done) -> None:
     assert asked.returncode == 0, asked.stderr
-    seen = example.wait_for(examples.labelled(ROWS))
+    seen = example.wait_for(examples.labelled(examples.ROWS))
     champion = seen["versions"][0]
     assert (champion["part"], champion["lane"]) == ("champion", "stable 100%")
     assert set(champion["slices"]) <= {"size=large", "size=small"}
@@ -69,8 +54,8 @@ def test_the_labels_are_seen_at_a_glance(example: Example, asked: Done) -> None:
 def test_the_log_holds_every_answer_and_every_label(example: Example, asked: Done) -> None:
     assert asked.returncode == 0, asked.stderr
     counted = json.loads(example.coppice("log", "stats", "--json").stdout)
-    assert counted["events"]["coppice.prediction.v1"] == ROWS
-    assert counted["events"]["coppice.feedback.v1"] == ROWS
+    assert counted["events"]["coppice.prediction.v1"] == examples.ROWS
+    assert counted["events"]["coppice.feedback.v1"] == examples.ROWS
 
 
 def test_a_command_without_a_rollout_is_refused(example: Example, asked: Done) -> None:

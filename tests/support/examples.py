@@ -19,6 +19,8 @@ from tests.support import house, pages
 
 Done = subprocess.CompletedProcess[str]
 Status = dict[str, Any]
+ROWS = 40
+"""How many rows the examples' clients ask for."""
 
 
 class Example(NamedTuple):

@@ -90,18 +90,11 @@ def test_an_embedding_that_is_too_wide_is_left_out(tmp_path: Path) -> None:
     assert runtime.Session(tmp_path / "model.onnx").outputs == ("scores",)
 
 
-class Branches(nn.Module):
-    def __init__(self) -> None:
-        super().__init__()
-        self.head = nn.Linear(6, 2)
-
-    def forward(self, values: torch.Tensor) -> torch.Tensor:
-        return self.head(values) * (1.0 if float(values.sum()) > 0 else 2.0)  # type: ignore[no-any-return]
-
-
 def test_a_forward_that_looks_at_values_is_refused_with_the_reason(tmp_path: Path) -> None:
     with pytest.raises(errors.ArtifactError, match="cannot be exported to ONNX") as caught:
-        onnx_export.export(Branches(), networks.vectors(), tmp_path / "model.onnx", task="binary")
+        onnx_export.export(
+            networks.Branches(), networks.vectors(), tmp_path / "model.onnx", task="binary"
+        )
     assert len(str(caught.value)) < 500
     assert not (tmp_path / "model.onnx").exists()
 

@@ -6,7 +6,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from torch import nn
 
 from coppice import errors
 from retrain import program, train
@@ -104,17 +103,8 @@ def test_an_archive_without_a_program_is_refused(tmp_path: Path) -> None:
         program.load(tmp_path / "empty.pt2")
 
 
-class Branches(nn.Module):
-    def __init__(self) -> None:
-        super().__init__()
-        self.head = nn.Linear(6, 2)
-
-    def forward(self, values: torch.Tensor) -> torch.Tensor:
-        return self.head(values) * (1.0 if float(values.sum()) > 0 else 2.0)  # type: ignore[no-any-return]
-
-
 def test_a_forward_that_looks_at_values_is_refused_with_the_reason(tmp_path: Path) -> None:
     with pytest.raises(errors.ArtifactError, match="cannot be exported by torch") as caught:
-        program.save(Branches(), networks.vectors(), tmp_path / "no.pt2", task="binary")
+        program.save(networks.Branches(), networks.vectors(), tmp_path / "no.pt2", task="binary")
     assert len(str(caught.value)) < 500
     assert not (tmp_path / "no.pt2").exists()
