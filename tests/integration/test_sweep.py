@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import re
 import signal
 import subprocess
 import sys
@@ -15,6 +14,7 @@ from typing import NamedTuple
 import msgspec
 import pytest
 
+from retrain.report import sweep_page
 from retrain.sweep import record, summary
 from tests.support import browser, house, programs, sweeps
 
@@ -155,4 +155,5 @@ def test_the_browser_has_nothing_to_complain_about(story: Story, tmp_path: Path)
     page = story.folder / "sweep.html"
     done = browser.browse(page, tmp_path / "profile", "--window-size=400,2400", "--dump-dom")
     assert browser.complaints(done) == []
-    assert len(re.findall("<svg", done.stdout)) >= 3
+    # The front's widths are drawn too, if anything is faster than so small a network.
+    assert done.stdout.count("<svg") == len(sweep_page.pictures(story.found)) >= 2

@@ -6,6 +6,8 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
+import msgspec
+
 from retrain.evaluate import latency
 from retrain.pruning import recipe
 from retrain.report import prunings
@@ -107,6 +109,25 @@ def sweep(outcomes: Iterable[record.Outcome], **fields: Any) -> record.Sweep:
         "outcomes": found,
     }
     return record.Sweep(**plain | fields)
+
+
+def slower() -> record.Sweep:
+    """Build the usual sweep on a machine where whatever is pruned takes twice as long as before."""
+    found = usual()
+    speeds = tuple(
+        record.Speed(rows=rows, same=raced(0.5), eager=raced(0.5)) for rows in (1, record.BATCH)
+    )
+    outcomes = tuple(
+        msgspec.structs.replace(
+            each,
+            measured=each.measured
+            and msgspec.structs.replace(
+                each.measured, graph=msgspec.structs.replace(each.measured.graph, speeds=speeds)
+            ),
+        )
+        for each in found.outcomes
+    )
+    return msgspec.structs.replace(found, outcomes=outcomes)
 
 
 def usual(**fields: Any) -> record.Sweep:

@@ -73,6 +73,15 @@ def test_the_front_names_what_no_other_beats() -> None:
     assert found == [("taylor", 0.5), ("taylor", 0.75)]
 
 
+def test_where_nothing_beats_the_dense_parent_the_page_says_what_to_try() -> None:
+    # Scores of at most 0.97, the dense parent's, at half its speed.
+    found = sweeps.slower()
+    assert sweep_page.on_front(found) == ()
+    text = sweep_page.render(found, sweep_page.pictures(found))
+    assert "there is no recipe to go on with. Remove more" in text
+    assert text.count("<svg") == 2
+
+
 def test_the_table_in_markdown_has_a_line_for_each_cell() -> None:
     lines = sweep_page.markdown(sweeps.usual()).splitlines()
     table = [line for line in lines if line.startswith(("| taylor", "| random"))]
