@@ -73,7 +73,14 @@ def configure(plane: str, *, json: bool | None = None) -> None:
             *renderers,
         ],
         wrapper_class=structlog.make_filtering_bound_logger(logging.INFO),
-        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
-        cache_logger_on_first_use=True,
+        logger_factory=_to_standard_error,
+        # A logger that is kept knows neither a later configuration nor a capture, for a gain of
+        # two microseconds a line.
+        cache_logger_on_first_use=False,
     )
     structlog.contextvars.bind_contextvars(plane=plane)
+
+
+def _to_standard_error(*_: object) -> structlog.PrintLogger:
+    """Write to what standard error is at the time of the line."""
+    return structlog.PrintLogger(sys.stderr)

@@ -1,22 +1,16 @@
 from __future__ import annotations
 
+import contextlib
+import io
 import json
 import os
 import subprocess
 import sys
-from collections.abc import Iterator
 
 import pytest
 import structlog
 
 from coppice import errors, telemetry
-
-
-@pytest.fixture(autouse=True)
-def as_it_was() -> Iterator[None]:
-    yield
-    structlog.reset_defaults()
-    structlog.contextvars.clear_contextvars()
 
 
 def fail() -> None:
@@ -52,6 +46,31 @@ def test_nothing_goes_to_standard_output(capsys: pytest.CaptureFixture[str]) -> 
     structlog.get_logger().warning("hello")
 
     assert capsys.readouterr().out == ""
+
+
+def test_a_logger_that_was_used_writes_to_what_standard_error_is_now(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    telemetry.configure("serve", json=True)
+    log = structlog.get_logger("of a module")
+    log.info("first")
+
+    with contextlib.redirect_stderr(io.StringIO()) as elsewhere:
+        log.info("second")
+
+    assert json.loads(capsys.readouterr().err)["event"] == "first"
+    assert json.loads(elsewhere.getvalue())["event"] == "second"
+
+
+def test_a_logger_that_was_used_is_heard_by_a_capture() -> None:
+    telemetry.configure("serve", json=True)
+    log = structlog.get_logger("of a module")
+    log.info("before")
+
+    with structlog.testing.capture_logs() as heard:
+        log.warning("within")
+
+    assert [line["event"] for line in heard] == ["within"]
 
 
 def test_lines_below_info_are_left_out(capsys: pytest.CaptureFixture[str]) -> None:

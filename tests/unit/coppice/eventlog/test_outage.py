@@ -17,12 +17,6 @@ def seen(*found: bool) -> Callable[[], bool]:
     return lambda: next(left)
 
 
-@pytest.fixture
-def fresh_log(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A logger that was used keeps the configuration of that time, and no capture reaches it."""
-    monkeypatch.setattr(outage, "_log", structlog.get_logger())
-
-
 class TestLookout:
     def test_it_says_whether_a_broker_is_there_now(self) -> None:
         lookout = outage.Lookout(seen(False, True, False))
@@ -36,7 +30,6 @@ class TestLookout:
         pauses = [(lookout.look(), lookout.pause) for _ in range(5)]
         assert pauses == [(False, 0.25), (False, 0.5), (False, 1.0), (True, 0.0), (False, 0.25)]
 
-    @pytest.mark.usefixtures("fresh_log")
     def test_each_outage_is_logged_once(self) -> None:
         lookout = outage.Lookout(seen(False, False, True, True, False, False))
         with structlog.testing.capture_logs() as logged:

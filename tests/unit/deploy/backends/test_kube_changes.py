@@ -8,7 +8,6 @@ from collections.abc import Iterator
 import pytest
 import structlog
 
-from deploy.backends.kube import changes as kube_changes
 from deploy.backends.kube.access import Access
 from deploy.backends.kube.changes import Changes
 from deploy.backends.kube.client import Client, Patience, Resource
@@ -137,11 +136,9 @@ def test_a_watch_that_a_busy_server_refuses_is_tried_again(
 
 
 def test_a_watch_that_the_role_does_not_allow_is_logged_once_and_waiting_goes_on(
-    changes: Changes, cluster: Cluster, monkeypatch: pytest.MonkeyPatch
+    changes: Changes, cluster: Cluster
 ) -> None:
     cluster.roles["t"] = Role([MAY_GET])
-    # A logger that was used keeps the configuration of that time, which a capture does not reach.
-    monkeypatch.setattr(kube_changes, "_log", structlog.get_logger())
     with structlog.testing.capture_logs() as logged:
         changes.wait(LONG)
         # Each try reads the object before it watches: the first two were refused.
