@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -14,17 +13,10 @@ from pathlib import Path
 import httpx
 import pytest
 
-from tests.support import house, readme
+from tests.support import house, pages, readme
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(420)]
 NAME = "vision"
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
 
 
 def run(*words: str, cwd: Path, env: dict[str, str]) -> subprocess.CompletedProcess[str]:
@@ -37,8 +29,8 @@ def run(*words: str, cwd: Path, env: dict[str, str]) -> subprocess.CompletedProc
 @pytest.fixture(scope="module")
 def environment() -> dict[str, str]:
     ports = {
-        "COPPICE_SERVE__PORT": str(free_port()),
-        "COPPICE_MONITOR__PORT": str(free_port()),
+        "COPPICE_SERVE__PORT": str(pages.free_port()),
+        "COPPICE_MONITOR__PORT": str(pages.free_port()),
     }
     return {**os.environ, **ports}
 

@@ -23,7 +23,7 @@ from tests.support.promql import filled
 
 pytestmark = [pytest.mark.slow, prometheus.needs_prometheus]
 
-SECONDS = 60.0
+SECONDS = 120.0
 
 
 BOARDS = ("overview", "rollout", "quality", "serving")

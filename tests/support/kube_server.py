@@ -418,7 +418,7 @@ def running(**options: Any) -> Iterator[Cluster]:
         cluster.close()
 
 
-def wait_for(condition: Callable[[], bool], seconds: float = 10.0) -> None:
+def wait_for(condition: Callable[[], bool], seconds: float = 60.0) -> None:
     """Wait until something holds.
 
     Raises
@@ -433,7 +433,7 @@ def wait_for(condition: Callable[[], bool], seconds: float = 10.0) -> None:
         time.sleep(0.01)
 
 
-def returns(call: Callable[[], object], within: float = 10.0) -> bool:
+def returns(call: Callable[[], object], within: float = 60.0) -> bool:
     """Say whether a call that may block comes back; a thread that does not is left behind."""
     thread = threading.Thread(target=call, daemon=True)
     thread.start()

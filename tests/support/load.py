@@ -13,7 +13,7 @@ from urllib import parse
 
 from tests.support import serving
 
-READ_SECONDS = 10.0
+READ_SECONDS = 60.0
 
 
 class Load:

@@ -4,12 +4,17 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
+import random
 import socket
 import threading
 from collections.abc import Iterator, Mapping
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any, NamedTuple
 from urllib.parse import parse_qs, urlsplit
+
+MOST_WORKERS = 16
+"""Processes that may test at the same time, each with ports of its own."""
 
 
 class Asked(NamedTuple):
@@ -29,10 +34,28 @@ class Pages(NamedTuple):
 
 
 def free_port() -> int:
-    """Return a port on loopback that nobody listens on."""
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        port: int = server.getsockname()[1]
-        return port
+    """Return a port on loopback that nobody listens on, and that nobody else is given.
+
+    A port that the system chooses may be given away again before somebody listens on it. These lie
+    below those that it chooses from, and each process that tests beside others has its own.
+    """
+    for port in _PORTS:
+        with socket.socket() as probe, contextlib.suppress(OSError):
+            probe.bind(("127.0.0.1", port))
+            return port
+    message = "every port was given out"
+    raise RuntimeError(message)
+
+
+def _own_ports() -> Iterator[int]:
+    """In an order of chance: other programs of this machine may draw from them too."""
+    worker = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))
+    ports = list(range(10_000 + worker % MOST_WORKERS, 32_000, MOST_WORKERS))
+    random.Random().shuffle(ports)
+    return iter(ports)
+
+
+_PORTS = _own_ports()
 
 
 @contextlib.contextmanager

@@ -12,7 +12,7 @@ import psutil
 
 from coppice_cli.supervise.children import Child, Ready, at_once
 
-LIMIT_SECONDS = 20.0
+LIMIT_SECONDS = 120.0
 
 
 def python(name: str, code: str, ready: Ready = at_once, drain_seconds: float = 10.0) -> Child:

@@ -131,6 +131,6 @@ def running(folder: Path, port: int, alertmanager_port: int) -> Iterator[Prometh
     with output.open("ab") as stream, contextlib.ExitStack() as stack:
         for command in commands:
             process = subprocess.Popen(command, stdout=stream, stderr=subprocess.STDOUT)
-            stack.callback(process.wait, 20)
+            stack.callback(process.wait, 60)
             stack.callback(process.terminate)
         yield Prometheus(port, output)

@@ -7,7 +7,6 @@ import contextlib
 import dataclasses
 import json
 import signal
-import socket
 import subprocess
 import time
 import urllib.error
@@ -24,11 +23,12 @@ from coppice import records, registry, routing, settings
 from coppice.eventlog import base
 from coppice.eventlog.sqlite import SqliteLog
 from service import compose, front, recorder, serve
-from tests.support import artifacts
+from tests.support import artifacts, pages
 
 MODEL = "tiny"
-SECONDS = 30.0
-"""Longest wait for anything that happens in the background."""
+SECONDS = 120.0
+"""Longest wait for anything that happens in the background; a busy machine takes its time."""
+free_port = pages.free_port
 
 
 @dataclasses.dataclass(frozen=True)
@@ -199,14 +199,6 @@ def stored(log: base.EventLog, kind: type[records.Record]) -> list[Any]:
         position = batch.position
         found += [records.unseal(e) for e in batch.events if e.type == records.NAMES[kind]]
     return found
-
-
-def free_port() -> int:
-    """A port of the loopback address that was free a moment ago."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
 
 
 @dataclasses.dataclass(frozen=True)

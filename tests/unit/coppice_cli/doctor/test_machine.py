@@ -7,13 +7,7 @@ import pytest
 
 from coppice_cli.doctor import machine
 from coppice_cli.supervise import lock
-from tests.support import command_line
-
-
-def _free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        port: int = server.getsockname()[1]
-        return port
+from tests.support import command_line, pages
 
 
 def test_the_libraries_of_this_environment_work() -> None:
@@ -63,7 +57,11 @@ def test_variables_that_settings_read_are_fine(monkeypatch: pytest.MonkeyPatch) 
 
 def test_free_ports_are_fine(tmp_path: Path) -> None:
     tree = command_line.project(
-        tmp_path, "[serve]", f"port = {_free_port()}", "[monitor]", f"port = {_free_port()}"
+        tmp_path,
+        "[serve]",
+        f"port = {pages.free_port()}",
+        "[monitor]",
+        f"port = {pages.free_port()}",
     )
     assert [found.level for found in machine.ports(tree)] == ["ok", "ok"]
 
@@ -72,7 +70,7 @@ def test_a_taken_port_is_a_warning_because_it_may_be_coppice(tmp_path: Path) -> 
     with socket.create_server(("127.0.0.1", 0)) as server:
         taken = server.getsockname()[1]
         tree = command_line.project(
-            tmp_path, "[serve]", f"port = {taken}", "[monitor]", f"port = {_free_port()}"
+            tmp_path, "[serve]", f"port = {taken}", "[monitor]", f"port = {pages.free_port()}"
         )
         found = machine.ports(tree)
     assert [each.level for each in found] == ["warning", "ok"]
