@@ -20,7 +20,7 @@ from deploy.backends.kube import connect as kube
 from deploy.backends.kube import pods
 from deploy.backends.kube.backend import WorkloadBackend
 from deploy.backends.kube.client import Object, Resource
-from deploy.backends.kube.workload import DEPLOYMENTS, Place, Workload, table_of
+from deploy.backends.kube.workload import DEPLOYMENTS, Place, Workload, annotated, table_of
 
 ROLLOUTS = Resource("argoproj.io/v1alpha1", "rollouts")
 
@@ -65,18 +65,27 @@ class ArgoBackend(WorkloadBackend):
         """Let Argo send everything to the stable pods at once."""
         if not owner.get("status", {}).get("abort"):
             _log.warning("argo_aborted", candidate=candidate, reason=reason)
-            await self._workload.change({"status": {"abort": True}}, subresource="status")
+            await self._told(owner, {"abort": True})
 
     async def _steer(self, action: base.Steering) -> None:
+        rollout = await self._workload.read()
         match action:
             case "promote":
-                await self._workload.change({"status": {"promoteFull": True}}, subresource="status")
+                await self._told(rollout, {"promoteFull": True})
             case "pause":
-                await self._workload.change({"spec": {"paused": True}})
+                await self._set_paused(rollout, paused=True)
             case "resume":
-                await self._workload.change({"spec": {"paused": False}})
-                running = {"status": {"pauseConditions": None}}
-                await self._workload.change(running, subresource="status")
+                rollout = await self._set_paused(rollout, paused=False)
+                await self._told(rollout, {"pauseConditions": None})
+
+    async def _told(self, rollout: Object, status: Object) -> None:
+        """Press a button for the revision that was seen, and for no other that came since."""
+        change = {**annotated(rollout, {}), "status": status}
+        await self._workload.change(change, subresource="status")
+
+    async def _set_paused(self, rollout: Object, *, paused: bool) -> Object:
+        change = {**annotated(rollout, {}), "spec": {"paused": paused}}
+        return await self._workload.change(change)
 
 
 def tool_of(rollout: Object) -> base.Tool:

@@ -9,8 +9,9 @@ from typing import Any
 
 import pytest
 
+from coppice import errors
 from deploy import backends
-from deploy.backends.kube import connect
+from deploy.backends.kube import client, connect
 from deploy.loop import Controller
 from deploy.recorder import Recorder
 from tests.support import clusters, kubelet, rollouts
@@ -131,6 +132,31 @@ def test_of_two_controllers_one_moves_the_rollout_and_the_other_takes_over(
     assert [step.rollout.outcome for step in by_another][-1:] == ["rolled-back"]
     assert champion(stage) == (stage.first, {stage.first})
     # The first comes back, and finds that it leads no longer.
+    assert one.turn() is None
+
+
+def test_a_leader_that_waits_longer_than_its_lease_leaves_the_write_to_the_next(
+    stage: Stage, two: tuple[Controller, Controller], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    one, another = two
+    stage.tell(rollouts.candidate(stage.first))
+    both(stage, one, another, 6)
+    before = stage.backend.observe().table
+    stage.tell(rollouts.candidate(stage.second))
+    # Its first write meets a server that is busy; it tries again 11 s later, and may lead for 10.
+    stage.cluster.fail(Fault(503, verb="patch"))
+    monkeypatch.setattr(client, "_pause", lambda *_: stage.clock.advance(11.0) or 0.0)
+
+    stage.clock.advance(2.0)
+    with pytest.raises(errors.ClusterConflict, match="we lead no longer"):
+        one.turn()
+
+    assert stage.backend.observe().table == before
+    monkeypatch.undo()
+    assert another.turn() is None
+    stage.clock.advance(15.0)
+    both(stage, another, another, 6)
+    assert stage.state().candidate == stage.second
     assert one.turn() is None
 
 

@@ -3,7 +3,8 @@
 A service account's token is replaced on disk by the kubelet before it runs out, so it is read again
 for each request. Of a kubeconfig the current context is used: tokens and client certificates, in
 the file or beside it. Plugins that print a token (`exec`, `auth-provider`) are refused, because
-they run programs that the file names; `kubectl proxy` stands in for them.
+they run programs that the file names, and so are ways to the server that are not taken (a proxy,
+another name in its certificate); `kubectl proxy` stands in for them.
 
 References
 ----------
@@ -28,7 +29,10 @@ import yaml
 from coppice import errors
 
 SERVICE_ACCOUNT = Path("/var/run/secrets/kubernetes.io/serviceaccount")
-_REFUSED = ("exec", "auth-provider", "username", "impersonate", "as")
+_REFUSED = {
+    "user": ("exec", "auth-provider", "username", "impersonate", "as"),
+    "cluster": ("proxy-url", "tls-server-name"),
+}
 
 
 class Access(NamedTuple):
@@ -146,13 +150,7 @@ def kubeconfig(path: Path, *, namespace: str = "") -> Access:
     except (OSError, UnicodeDecodeError, yaml.YAMLError, KeyError, TypeError) as cause:
         message = f"{path} is no kubeconfig that can be used ({cause!r}); try `kubectl config view`"
         raise errors.ClusterProblem(message) from cause
-    for way in _REFUSED:
-        if way in user:
-            message = (
-                f"{path}: the user's `{way}` is not supported; give it a token or a client "
-                "certificate, or run `kubectl proxy` and point `server` at it"
-            )
-            raise errors.ClusterProblem(message)
+    _refuse(path, user=user, cluster=cluster)
     token_file = user.get("tokenFile")
     return Access(
         server=server,
@@ -161,6 +159,18 @@ def kubeconfig(path: Path, *, namespace: str = "") -> Access:
         token_file=path.parent / token_file if token_file else None,
         trust=_trust_of(path, cluster, user) if server.startswith("https:") else None,
     )
+
+
+def _refuse(path: Path, **parts: dict[str, Any]) -> None:
+    """Name what is asked for and not done: passed over, it would fail somewhere else."""
+    for part, found in parts.items():
+        for way in _REFUSED[part]:
+            if way in found:
+                message = (
+                    f"{path}: the {part}'s `{way}` is not supported; give it a token or a client "
+                    "certificate, or run `kubectl proxy` and point `server` at it"
+                )
+                raise errors.ClusterProblem(message)
 
 
 def _named(tree: dict[str, Any], section: str, kind: str, name: str) -> dict[str, Any]:

@@ -17,7 +17,7 @@ import asyncio
 import json
 import random
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from typing import Any, NamedTuple, TypeAlias
 
 import httpx
@@ -77,12 +77,21 @@ class Client:
         Where the server is and who we are.
     patience
         How long failures are borne.
+    may_patch
+        Asked right before every try of a patch: one that was begun by a leader must not come true
+        once somebody else leads.
     """
 
-    def __init__(self, access: Access, patience: Patience = Patience()) -> None:  # noqa: B008 - frozen
+    def __init__(
+        self,
+        access: Access,
+        patience: Patience = Patience(),  # noqa: B008 - frozen
+        may_patch: Callable[[], bool] = lambda: True,
+    ) -> None:
         self.namespace = access.namespace
         self._access = access
         self._patience = patience
+        self._may_patch = may_patch
         self._http = httpx.AsyncClient(
             base_url=access.server,
             verify=access.trust if access.trust is not None else True,
@@ -154,7 +163,7 @@ class Client:
         Raises
         ------
         ClusterConflict
-            It has another version.
+            It has another version, or we may not patch any more.
         NotInCluster
             There is none of that name.
         ClusterProblem
@@ -252,6 +261,9 @@ class Client:
     async def _send(
         self, method: str, path: str, body: Object | None, query: dict[str, str] | None
     ) -> httpx.Response:
+        if method == "PATCH" and not self._may_patch():
+            message = f"we lead no longer, so {path} is left to whoever does; plan again"
+            raise errors.ClusterConflict(message)
         headers = self._access.headers()
         if body is not None:
             headers["content-type"] = _MERGE_PATCH if method == "PATCH" else "application/json"

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import os
 import socket
+import uuid
 from typing import NamedTuple
 
 from coppice import clock, settings
@@ -30,12 +30,14 @@ def connect(tree: settings.Settings) -> Parts:
         There is none, or its description cannot be used.
     """
     chosen = tree.cluster
-    client = Client(reach(tree))
-    identity = f"{socket.gethostname()}-{os.getpid()}"
+    client = Client(reach(tree), may_patch=lambda: not lease.lost)
+    # A pod that comes again has the name and the process number of the one before.
+    identity = f"{socket.gethostname()}-{uuid.uuid4().hex[:8]}"
     seconds = chosen.lease_seconds
     terms = Terms(seconds, renew_within=seconds * 2 / 3, renew_every=seconds / 7.5)
     name = chosen.lease or f"coppice-{workload(tree)}"
-    return Parts(client, Lease(client, name, identity, clock.SystemClock(), terms), Portal())
+    lease = Lease(client, name, identity, clock.SystemClock(), terms)
+    return Parts(client, lease, Portal())
 
 
 def reach(tree: settings.Settings) -> access.Access:

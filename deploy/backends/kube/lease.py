@@ -85,6 +85,11 @@ class Lease:
         renewed = self._renewed
         return renewed is not None and self._clock.monotonic() - renewed < self._terms.renew_within
 
+    @property
+    def lost(self) -> bool:
+        """Whether we led once and do not any more: whatever was begun as leader has to stop."""
+        return self._renewed is not None and not self.leads
+
     async def hold(self) -> bool:
         """Take the lease where it is free, renew it where it is ours; return whether we lead."""
         now = self._clock.monotonic()

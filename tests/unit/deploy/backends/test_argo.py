@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -137,6 +137,41 @@ def test_an_abort_stops_argo_before_the_annotation_goes_back(
     assert "m:b" in writes[0]["spec"]["template"]["metadata"]["annotations"][pods.ROUTING]
     assert template(cluster) == first
     assert argo.observe().table == RoutingTable(generation=3, model="m", champion="m:a")
+
+
+@pytest.mark.parametrize(
+    "press",
+    [
+        lambda argo: argo.abort("it is worse"),
+        lambda argo: argo.steer("promote"),
+        lambda argo: argo.steer("pause"),
+        lambda argo: argo.steer("resume"),
+    ],
+    ids=["abort", "promote", "pause", "resume"],
+)
+def test_a_button_is_pressed_for_the_rollout_that_was_seen_and_for_no_later_one(
+    argo: ArgoBackend,
+    cluster: Cluster,
+    monkeypatch: pytest.MonkeyPatch,
+    press: Callable[[ArgoBackend], object],
+) -> None:
+    argo.apply(ALONE)
+    argo.apply(TRIAL)
+    send = Client._send
+    other = {"metadata": {"annotations": {"by": "another controller"}}}
+
+    async def meddled(client: Client, method: str, path: str, *rest: Any) -> Any:
+        if method == "PATCH":
+            cluster.store.update(KEY, lambda now: kube_store.merged(now, other))
+        return await send(client, method, path, *rest)
+
+    monkeypatch.setattr(Client, "_send", meddled)
+
+    with pytest.raises(errors.ClusterConflict):
+        press(argo)
+
+    found = cluster.store.get(KEY)
+    assert (found.get("status", {}), found["spec"].get("paused")) == ({}, None)
 
 
 def test_an_abort_without_a_candidate_changes_nothing(argo: ArgoBackend, cluster: Cluster) -> None:

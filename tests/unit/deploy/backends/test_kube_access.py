@@ -103,6 +103,14 @@ def test_a_way_in_that_is_not_taken_is_named_with_another(tmp_path: Path, way: s
         access.kubeconfig(path)
 
 
+@pytest.mark.parametrize("way", ["proxy-url", "tls-server-name"])
+def test_a_way_to_the_server_that_is_not_taken_is_named(tmp_path: Path, way: str) -> None:
+    path = config(tmp_path, cluster={"server": "https://127.0.0.1", way: "a"}, user={})
+
+    with pytest.raises(errors.ClusterProblem, match=f"cluster's `{way}`.*run `kubectl proxy`"):
+        access.kubeconfig(path)
+
+
 @pytest.mark.parametrize("text", ["", "[]", "a: [", "current-context: nowhere", "\x00"])
 def test_a_file_that_is_no_kubeconfig_is_named(tmp_path: Path, text: str) -> None:
     path = tmp_path / "config"

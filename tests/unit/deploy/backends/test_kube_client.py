@@ -173,6 +173,26 @@ def test_a_write_whose_answer_was_lost_is_not_made_twice(cluster: Cluster) -> No
     assert cluster.store.get(key)["metadata"]["generation"] == 2
 
 
+def test_a_patch_that_was_begun_as_leader_is_not_tried_again_by_another(cluster: Cluster) -> None:
+    cluster.add(ROLLOUT)
+    leads = iter([True, False])
+    cluster.fail(Fault(503, verb="patch"))
+
+    async def write() -> None:
+        access = Access(cluster.url, "default", token="t")
+        client = Client(access, PATIENCE, may_patch=lambda: next(leads))
+        try:
+            await client.patch(ROLLOUTS, "digits", change(5))
+        finally:
+            await client.close()
+
+    with pytest.raises(errors.ClusterConflict, match="we lead no longer"):
+        asyncio.run(write())
+
+    assert cluster.requests["patch rollouts"] == 1
+    assert cluster.store.get(cluster.key(ROLLOUT))["spec"]["replicas"] == 2
+
+
 def test_a_stranger_is_told_to_renew_the_token(cluster: Cluster) -> None:
     cluster.roles["known"] = Role([])
 

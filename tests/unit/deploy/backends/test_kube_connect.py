@@ -7,7 +7,7 @@ import yaml
 
 from coppice import errors, settings
 from deploy.backends.kube import connect
-from tests.support import command_line
+from tests.support import command_line, kube_server
 
 CONFIG = {
     "current-context": "here",
@@ -49,3 +49,19 @@ def test_nobody_leads_and_nothing_is_asked_before_the_first_turn(tmp_path: Path)
     assert not parts.lease.leads
     parts.portal.call(parts.client.close())
     parts.portal.close()
+
+
+def test_a_pod_that_comes_again_under_its_name_is_not_taken_for_the_one_before(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("socket.gethostname", lambda: "shop-control-0")
+    with kube_server.running() as cluster:
+        (tmp_path / "kube").write_text(cluster.kubeconfig())
+        made = command_line.project(tmp_path, "[cluster]", 'kubeconfig = "kube"')
+        before, after = connect.connect(made), connect.connect(made)
+        leads = [part.portal.call(part.lease.hold()) for part in (before, after)]
+        for part in (before, after):
+            part.portal.call(part.client.close())
+            part.portal.close()
+
+    assert leads == [True, False]

@@ -106,6 +106,21 @@ def test_a_leader_that_cannot_renew_stops_before_another_can_take_over(
     assert both.after(2.1, both.second)
 
 
+def test_a_lead_is_lost_by_who_had_it_and_until_it_is_won_again(
+    both: Together, cluster: Cluster
+) -> None:
+    assert not both.first.lost
+    both.call(both.first.hold())
+    cluster.fail(*[Fault(503)] * 40)
+    both.after(10.0, both.first)
+    lost = both.first.lost
+    cluster.faults.clear()
+    both.after(2.0, both.first)
+
+    # Not renewed for 10 s: lost; a record that nobody else took is renewed again.
+    assert (lost, both.first.lost, both.second.lost) == (True, False, False)
+
+
 def test_a_record_that_changed_is_counted_from_its_change(both: Together) -> None:
     both.after(0.0, both.first)
     both.after(0.0, both.second)
