@@ -33,8 +33,6 @@ from retrain.pruning import recipe, schedule
 
 CALIBRATION_ROWS = 512
 TEST_BATCH = 500
-USEFUL_DROP = 0.15
-"""Rates at which random choice loses more are shown, but count as useless."""
 
 
 class Bench:
@@ -248,7 +246,8 @@ class Bench:
             net: tuple(
                 rate
                 for rate in self.plan.rates[net]
-                if self._mean(net, "control") - self._mean(net, self._random(rate)) <= USEFUL_DROP
+                if self._mean(net, "control") - self._mean(net, self._random(rate))
+                <= self.plan.useful_drop
             )
             for net in self.plan.nets
         }
