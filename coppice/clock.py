@@ -21,6 +21,10 @@ class Clock(Protocol):
         """Return seconds on a clock that never goes back; only differences mean anything."""
         ...
 
+    def processor(self) -> float:
+        """Return seconds of processors that this process used; only differences mean anything."""
+        ...
+
     def sleep(self, seconds: float) -> None:
         """Wait for `seconds`."""
         ...
@@ -36,6 +40,10 @@ class SystemClock:
     def monotonic(self) -> float:
         """Return seconds on a clock that never goes back."""
         return time.monotonic()
+
+    def processor(self) -> float:
+        """Return the seconds that all threads of this process have spent on processors."""
+        return time.process_time()
 
     def sleep(self, seconds: float) -> None:
         """Block the calling thread for `seconds`."""

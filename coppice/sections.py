@@ -84,7 +84,8 @@ class GateSettings(Section):
     min_slice_rows: int = Field(default=30, ge=1)
     """Slices with fewer holdout rows are reported, not gated."""
     min_latency_gain: float = Field(default=1.0, gt=0)
-    """Batch-1 latency of the dense parent over the candidate's, each as it is served."""
+    """Batch-1 latency of the dense parent over the candidate's, each as it is served, by the
+    processor's time: what else runs on the machine does not count."""
     min_score: float = Field(default=0.0, ge=0, le=1)
     """Lowest mean score on the holdout, whatever the parent does."""
     confidence: float = Field(default=0.95, gt=0.5, lt=1)

@@ -40,6 +40,10 @@ class ManualClock:
         """Return the seconds that have passed on this clock."""
         return self._passed
 
+    def processor(self) -> float:
+        """Return the seconds that have passed: whoever moves this clock is at work."""
+        return self._passed
+
     def sleep(self, seconds: float) -> None:
         """Let `seconds` pass at once."""
         self.advance(seconds)

@@ -8,7 +8,6 @@ from __future__ import annotations
 import json
 import os
 import sys
-import time
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TextIO
@@ -54,11 +53,11 @@ class Stopwatch:
         """Time a batch of so many rows; the first one of a size finds how often to repeat it."""
         batch = {name: array[:rows] for name, array in self._inputs.items()}
         if rows not in self._repeats:
-            self._repeats[rows] = latency.repeats(self._run, batch, self._clock)
-        count, spent = self._repeats[rows], time.process_time()
-        seconds = latency.turn(self._run, batch, count, self._clock)
+            self._repeats[rows] = latency.repeats(self._run, batch, self._clock.monotonic)
+        count, spent = self._repeats[rows], self._clock.processor()
+        seconds = latency.turn(self._run, batch, count, self._clock.monotonic)
         # A coarse clock may not have moved at all.
-        return timing.Turn(seconds, max(time.process_time() - spent, 1e-9) / count)
+        return timing.Turn(seconds, max(self._clock.processor() - spent, 1e-9) / count)
 
 
 def answer(stopwatch: Stopwatch, asked: Iterable[str], out: TextIO) -> None:

@@ -14,6 +14,24 @@ def test_the_systems_monotonic_clock_does_not_go_back() -> None:
     assert system.monotonic() >= first
 
 
+def test_waiting_takes_none_of_the_processors_time() -> None:
+    system = clock.SystemClock()
+
+    first, start = system.processor(), system.monotonic()
+    system.sleep(0.1)
+
+    assert system.processor() - first < system.monotonic() - start
+
+
+def test_work_takes_the_processors_time() -> None:
+    system = clock.SystemClock()
+
+    first = system.processor()
+    sum(range(1_000_000))
+
+    assert system.processor() > first
+
+
 def test_the_systems_clock_counts_from_1970() -> None:
     # 1 January 2024 UTC; the code is younger.
     assert clock.SystemClock().now() > 1_704_067_200.0

@@ -64,3 +64,39 @@ def test_a_clock_that_stands_still_finds_both_equally_fast() -> None:
     clock = ManualClock()
     found = latency.race(SteadyModel(clock, 0.0), SteadyModel(clock, 0.0), {}, timer=clock)
     assert found.gain == 1.0
+
+
+class Crowded(ManualClock):
+    """The clock of a busy machine: between two looks at the wall, others had the core for 1 s."""
+
+    looks = 0
+
+    def monotonic(self) -> float:
+        self.looks += 1
+        return super().monotonic() + self.looks
+
+
+def test_waiting_for_a_core_is_not_held_against_a_model() -> None:
+    clock = Crowded()
+    found = latency.race(SteadyModel(clock, 0.02), SteadyModel(clock, 0.01), {}, timer=clock)
+    assert (found.parent_seconds, found.candidate_seconds) == pytest.approx((0.02, 0.01))
+    assert found.gain == pytest.approx(2.0)
+
+
+def test_each_model_is_first_as_often_as_second() -> None:
+    order: list[str] = []
+
+    class Named(SteadyModel):
+        def __init__(self, clock: ManualClock, name: str) -> None:
+            # So slow that each turn is a single run.
+            super().__init__(clock, 1.0)
+            self.name = name
+
+        def run(self, inputs: object) -> None:
+            super().run(inputs)
+            order.append(self.name)
+
+    clock = ManualClock()
+    latency.race(Named(clock, "parent"), Named(clock, "candidate"), {}, timer=clock)
+    # One run to warm up and 3 to gauge each; after them come the rounds.
+    assert order[8:14] == ["parent", "candidate", "candidate", "parent", "parent", "candidate"]
