@@ -23,6 +23,10 @@ _LARGEST = float(np.finfo(np.float64).max)
 
 Floats: TypeAlias = npt.NDArray[np.floating[Any]]
 
+DISTANT = 0.1
+"""Share of the scale beyond which two answers of a regression differ. Two models hardly ever give
+the same number, so equality would say nothing of how alike they answer."""
+
 
 def unit_interval(key: str, *parts: str) -> float:
     """Map strings to a number in [0, 1), uniformly and repeatably, with a key (BLAKE2b).
@@ -127,3 +131,27 @@ def divergence(first: Floats, second: Floats, *, task: Task, scale: float = 1.0)
     if task == "regression":
         return np.asarray(np.minimum(np.abs(first - second) / scale, 1.0))
     return np.asarray(first.argmax(axis=1) != second.argmax(axis=1), dtype=np.float64)
+
+
+def tolerance(task: Task) -> float:
+    """Return the largest divergence of two answers that still agree.
+
+    >>> tolerance("binary"), tolerance("regression")
+    (0.0, 0.1)
+    """
+    return DISTANT if task == "regression" else 0.0
+
+
+def differ(
+    first: Floats, second: Floats, *, task: Task, scale: float = 1.0
+) -> npt.NDArray[np.bool_]:
+    """Say where two answers differ, bool [rows]: name another class, or lie far apart.
+
+    This is what is counted and shown. What is decided rests on `divergence` itself, which knows no
+    tolerance: a regression's pair is a tie only where both answers are the same.
+
+    >>> differ(np.array([2.0, 2.0]), np.array([2.2, 3.0]), task="regression", scale=4.0).tolist()
+    [False, True]
+    """
+    apart = divergence(first, second, task=task, scale=scale)
+    return np.asarray(apart > tolerance(task))

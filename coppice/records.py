@@ -159,7 +159,8 @@ class Shadow(msgspec.Struct, frozen=True, kw_only=True):
     """The version whose answer the client got."""
     outputs: dict[str, Tensor] = {}
     agrees: tuple[bool, ...] = ()
-    """For each row: would a client see the same answer?"""
+    """For each row: would a client see the same class, or about the same value? See
+    `labels.differ`."""
     latency_seconds: float = 0.0
     error: str | None = None
 

@@ -121,3 +121,11 @@ class Scoring(NamedTuple):
         if self.task == "regression":
             return min(abs(first - second) / self.scale, 1.0)
         return float(first != second)
+
+    def differ(self, first: float, second: float) -> bool:
+        """Say whether two answers differ; the rule is that of `labels.differ`.
+
+        >>> Scoring("regression", (), 4.0).differ(2.0, 2.2)
+        False
+        """
+        return self.divergence(first, second) > labels.tolerance(self.task)

@@ -103,7 +103,7 @@ class Compared(msgspec.Struct, frozen=True, array_like=True, gc=False):
 
     pair: Pair
     agrees: bool
-    """Whether they gave the same answer to every row."""
+    """Whether their answers to every row agree; see `labels.differ`."""
 
 
 Fact: TypeAlias = Scored | Paired
@@ -199,12 +199,12 @@ class Join(msgspec.Struct):
         # labelled, and that count includes the row itself.
         return [*paired, *scored]
 
-    def compared(self, request_id: str) -> tuple[Compared, ...]:
+    def compared(self, request_id: str, scoring: answers.Scoring) -> tuple[Compared, ...]:
         """Return the pairs of a request whose versions have both answered."""
         request = self.waiting[request_id]
         given = request.answers
         return tuple(
-            Compared(pair, given[pair.stable] == given[pair.candidate])
+            Compared(pair, not any(map(scoring.differ, given[pair.stable], given[pair.candidate])))
             for pair in request.trials
             if pair.stable in given and pair.candidate in given
         )

@@ -157,8 +157,15 @@ class Shard:
             seen_at,
             tuple([each for each in found if isinstance(each, join.Paired)]),
             scored,
-            self.requests.compared(request_id) if scored else (),
+            self._compared(scored),
         )
+
+    def _compared(self, scored: Sequence[join.Scored]) -> tuple[join.Compared, ...]:
+        """Say how the versions compare on a request whose truth has just become known."""
+        if not scored:
+            return ()
+        first = scored[0]
+        return self.requests.compared(first.request_id, self._scorings.of(first.version))
 
     def _draw(self, request_id: str) -> float | None:
         draw = labels.unit_interval(self._key, "live", request_id)

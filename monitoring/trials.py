@@ -6,7 +6,6 @@ Pure state over facts of the join. What the counts mean is decided in `monitorin
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 
 import msgspec
 
@@ -14,15 +13,14 @@ from coppice import labels, settings
 from monitoring import answers, evidence, join, sequences, split
 
 FEW_ROWS = 20
-"""Below so many agreeing rows there is no label rate to compare with. A regression, whose answers
-hardly ever agree, stays there: its labels are asked for everywhere alike."""
+"""Below so many agreeing rows there is no label rate to compare with."""
 
 
 class Disagreement(msgspec.Struct, frozen=True):
     """A request of the audit sample on which the versions differ and whose truth is not known."""
 
     divergences: tuple[float, ...]
-    """By row; 0 where the versions agree."""
+    """By row; 0 where the answers are the same."""
     stable: tuple[float, ...]
     candidate: tuple[float, ...]
     slices: tuple[str, ...]
@@ -128,7 +126,7 @@ class Trial(msgspec.Struct):
         if fact.seen_at < self.since:
             return
         divergences = tuple(map(scoring.divergence, fact.stable, fact.candidate))
-        self._count_strata(divergences, fresh=fact.fresh, labelled=fact.targets is not None)
+        self._count_strata(fact, scoring)
         if not rules.asked:
             self._settle_all(fact, scoring)
         elif fact.fresh:
@@ -190,12 +188,12 @@ class Trial(msgspec.Struct):
             for place, (name, pairs) in enumerate(self.slices.items(), start=1)
         }
 
-    def _count_strata(self, divergences: Sequence[float], *, fresh: bool, labelled: bool) -> None:
-        differing = sum(divergence > 0.0 for divergence in divergences)
-        strata = ((self.agreeing, len(divergences) - differing), (self.disagreeing, differing))
+    def _count_strata(self, fact: join.Paired, scoring: answers.Scoring) -> None:
+        differing = sum(map(scoring.differ, fact.stable, fact.candidate))
+        strata = ((self.agreeing, len(fact.stable) - differing), (self.disagreeing, differing))
         for stratum, rows in strata:
-            stratum.rows += rows * fresh
-            stratum.labelled += rows * labelled
+            stratum.rows += rows * fact.fresh
+            stratum.labelled += rows * (fact.targets is not None)
 
     def _settle_all(self, fact: join.Paired, scoring: answers.Scoring) -> None:
         if fact.targets is None:

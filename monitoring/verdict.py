@@ -145,7 +145,7 @@ def _open(case: CandidateCase) -> str:
 
 def _pairs(decision: evidence.Decision) -> str:
     counts = decision.counts
-    waiting = f", {decision.pending} disagreements unlabelled" if decision.pending else ""
+    waiting = f", {decision.pending} still without a label" if decision.pending else ""
     return (
         f"{sum(counts) + decision.pending} pairs ({counts.harm} worse, {counts.gain} better, "
         f"{decision.labels} labels{waiting})"

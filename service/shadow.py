@@ -181,8 +181,8 @@ def _compare(
 ) -> records.Shadow:
     if scores.shape != copy.scores.shape:
         return _shadow(copy, error=f"answers {scores.shape}, not {copy.scores.shape}")
-    apart = labels.divergence(scores, copy.scores, task=version.task, scale=version.manifest.scale)
-    return _shadow(copy, scores=scores, agrees=tuple((apart == 0).tolist()), seconds=seconds)
+    differs = labels.differ(scores, copy.scores, task=version.task, scale=version.manifest.scale)
+    return _shadow(copy, scores=scores, agrees=tuple((~differs).tolist()), seconds=seconds)
 
 
 def _shadow(

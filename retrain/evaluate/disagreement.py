@@ -1,7 +1,6 @@
 """Where two models answer differently, and which of them is right there: pure functions.
 
-For classes two answers differ where they name different ones; for a regression where they lie
-further apart than a tenth of the project's scale.
+When two answers differ is the rule of `coppice.labels.differ`.
 """
 
 from __future__ import annotations
@@ -14,9 +13,6 @@ import numpy.typing as npt
 from coppice import labels
 from coppice.labels import Floats
 from retrain.evaluate import evaluation, intervals, paired
-
-DISTANT = 0.1
-"""Distance over the scale beyond which two regression answers differ."""
 
 
 class Disagreement(NamedTuple):
@@ -34,8 +30,7 @@ class Disagreement(NamedTuple):
 
 def differ(first: Floats, second: Floats, rules: evaluation.Rules) -> npt.NDArray[np.bool_]:
     """Return where two models answer differently, bool [rows]."""
-    limit = DISTANT if rules.task == "regression" else 0.0
-    return np.asarray(labels.divergence(first, second, task=rules.task, scale=rules.scale) > limit)
+    return labels.differ(first, second, task=rules.task, scale=rules.scale)
 
 
 def between(first: Floats, second: Floats, truth: Floats, rules: evaluation.Rules) -> Disagreement:

@@ -174,3 +174,23 @@ class TestDivergence:
         first, second = np.array([[0.2, 0.8]]), np.array([[0.6, 0.4]])
 
         assert labels.divergence(first, second, task="binary").tolist() == [1.0]
+
+
+class TestDiffer:
+    def test_classes_differ_where_another_one_is_named(self) -> None:
+        first, second = np.array([[0.9, 0.1], [0.6, 0.4]]), np.array([[0.6, 0.4], [0.4, 0.6]])
+
+        assert labels.differ(first, second, task="binary").tolist() == [False, True]
+
+    def test_values_differ_beyond_a_tenth_of_the_scale(self) -> None:
+        # A tenth of 10 is 1: a distance of 1 still agrees, 1.5 does not.
+        first, second = np.array([5.0, 5.0, 5.0]), np.array([6.0, 6.5, 3.5])
+
+        differs = labels.differ(first, second, task="regression", scale=10.0)
+
+        assert differs.tolist() == [False, True, True]
+
+    def test_the_same_distance_agrees_on_a_wider_scale(self) -> None:
+        first, second = np.array([5.0]), np.array([6.5])
+
+        assert not labels.differ(first, second, task="regression", scale=100.0).any()

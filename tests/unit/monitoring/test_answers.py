@@ -35,6 +35,14 @@ def test_single_rows_of_values_are_scored_like_arrays_of_them(first, second, tar
     assert LINE.score(first, target) == pytest.approx(expected)
     expected = labels.divergence(pair[0], pair[1], task="regression", scale=2.0)[0]
     assert LINE.divergence(first, second) == pytest.approx(expected)
+    expected = labels.differ(pair[0], pair[1], task="regression", scale=2.0)[0]
+    assert LINE.differ(first, second) == expected
+
+
+@pytest.mark.parametrize(("second", "expected"), [(1.1, False), (1.3, True)])
+def test_values_differ_beyond_a_tenth_of_the_scale(second, expected):
+    # A tenth of 2 is 0.2.
+    assert LINE.differ(1.0, second) is expected
 
 
 def test_class_probabilities_become_the_index_of_the_largest():

@@ -152,6 +152,17 @@ def test_a_regression_waits_with_the_distance_of_its_answers():
     assert trial.overall.settled().total == 0.5
 
 
+def test_values_that_lie_close_together_count_as_agreeing_and_still_wait_for_their_label():
+    trial = start()
+    # Scale 2: a distance of 0.1 is 0.05 of it, one of 1 is half.
+    trial.take(pair("a", stable=(3.0,), candidate=(3.1,)), VALUES, RULES)
+    trial.take(pair("b", stable=(3.0,), candidate=(4.0,), targets=(3.0,)), VALUES, RULES)
+    assert (trial.agreeing.rows, trial.agreeing.labelled) == (1, 0)
+    assert (trial.disagreeing.rows, trial.disagreeing.labelled) == (1, 1)
+    # Small as it is, it may do harm: what is decided rests on the distance itself.
+    assert trial.overall.pending() == pytest.approx([0.05])
+
+
 def test_slices_are_decided_apart_at_their_share_of_alpha():
     trial = start()
     for number in range(60):

@@ -61,9 +61,9 @@ class TestCandidate:
             "about 40 more labels should decide."
         )
 
-    def test_unlabelled_disagreements_are_named(self) -> None:
+    def test_pairs_without_their_label_are_named(self) -> None:
         found = judge(decision=decided(harm=0, gain=0, tie=300, pending=7))
-        assert "7 disagreements unlabelled" in found.reason
+        assert "7 still without a label" in found.reason
 
     def test_without_pairs_it_is_undecided(self) -> None:
         found = judge(decision=decided(0, 0, 0), failures=BernoulliState())

@@ -144,6 +144,21 @@ def test_a_copy_is_answered_and_compared_row_by_row(tmp_path: Path) -> None:
     assert (found.role, found.error) == ("candidate", None)
 
 
+def test_values_agree_within_a_tenth_of_the_scale(tmp_path: Path) -> None:
+    other = version(tmp_path, artifacts.linear_regressor)
+    own = other.runtime.predict({"x": np.ones((3, 4), dtype=np.float32)}).scores
+    tenth = 0.1 * other.manifest.scale
+
+    async def steps(setting: Setting) -> None:
+        given = own + np.array([0.0, 0.9 * tenth, 1.1 * tenth], dtype=np.float32)
+        asked = copy("r1", other, [UP] * 3, [YES])
+        setting.shadows.offer(asked._replace(scores=given))
+        await serving.until(lambda: len(setting.stored()) == 1)
+
+    _, (found,) = run(steps)
+    assert found.agrees == (True, True, False)
+
+
 def test_copies_that_gathered_run_together_and_get_their_own_rows(tmp_path: Path) -> None:
     other = version(tmp_path)
     gated(other).gate.clear()

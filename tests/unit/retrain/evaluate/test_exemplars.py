@@ -6,7 +6,8 @@ import msgspec
 import numpy as np
 import pytest
 
-from retrain.evaluate import answers, disagreement, evaluation, exemplars, section
+from coppice import labels
+from retrain.evaluate import answers, evaluation, exemplars, section
 from tests.support import subjects
 
 
@@ -139,7 +140,7 @@ def test_regressions_differ_beyond_a_tenth_of_the_scale() -> None:
     found = exemplars.measure(subject)
     asked = answers.ask(subject, subject.data.holdout)
     apart = np.abs(asked["candidate"] - asked["parent"]) / subject.rules.scale
-    expected = (np.minimum(apart, 1.0) > disagreement.DISTANT).mean()
+    expected = (np.minimum(apart, 1.0) > labels.DISTANT).mean()
     assert found.figures["disagreement"].value == pytest.approx(expected)
 
 
