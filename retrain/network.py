@@ -13,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 from torch import nn
+from torch.nn.modules import lazy
 
 from coppice import errors, labels, project
 
@@ -45,7 +46,7 @@ def build(factory: Callable[[], Any], *, seed: int) -> nn.Module:
     Raises
     ------
     ProjectError
-        It raises, or returns something other than a module.
+        It raises, or returns something other than a module, or one with lazy layers.
     """
     try:
         with seeded(seed):
@@ -56,6 +57,14 @@ def build(factory: Callable[[], Any], *, seed: int) -> nn.Module:
     if not isinstance(model, nn.Module):
         message = f"build_model() returned {type(model).__name__}, not a torch.nn.Module"
         raise errors.ProjectError(message)
+    for name, module in model.named_modules():
+        if isinstance(module, lazy.LazyModuleMixin):
+            message = (
+                f"build_model() returned a layer without weights: {name!r} is a "
+                f"{type(module).__name__}; give it its sizes, or let the model answer one row "
+                "before you return it"
+            )
+            raise errors.ProjectError(message)
     return model
 
 
@@ -75,16 +84,30 @@ def _to_tensor(name: str, array: project.Array) -> torch.Tensor:
 def call(model: nn.Module, tensors: Tensors) -> torch.Tensor:
     """Ask a model by the project's convention: one input by position, several by name.
 
+    torch's fused encoder layer is not taken: what serves is exported without it, it hides its parts
+    from whoever listens to them, and it answers zeros for padding, but not in every batch.
+
     Raises
     ------
     ProjectError
         The model returns something other than one tensor.
     """
-    answers = model(*tensors.values()) if len(tensors) == 1 else model(**tensors)
+    with _plainly():
+        answers = model(*tensors.values()) if len(tensors) == 1 else model(**tensors)
     if not isinstance(answers, torch.Tensor):
         message = f"the model returned {type(answers).__name__}; it must return one tensor"
         raise errors.ProjectError(message)
     return answers
+
+
+@contextlib.contextmanager
+def _plainly() -> Iterator[None]:
+    before = torch.backends.mha.get_fastpath_enabled()
+    torch.backends.mha.set_fastpath_enabled(False)
+    try:
+        yield
+    finally:
+        torch.backends.mha.set_fastpath_enabled(before)
 
 
 def shaped(answers: torch.Tensor, task: labels.Task) -> torch.Tensor:

@@ -270,7 +270,7 @@ def raw(model: nn.Module, split: project.Split, task: labels.Task) -> torch.Tens
 
 
 def _raw(model: nn.Module, inputs: Mapping[str, project.Array], task: labels.Task) -> torch.Tensor:
-    """Return shaped answers of all rows, in batches, in evaluation mode, without gradients."""
+    """Return shaped answers of all rows in float32, in batches, in evaluation mode."""
     tensors = network.to_tensors(inputs)
     rows = len(next(iter(tensors.values())))
     was_training = model.training
@@ -288,21 +288,21 @@ def _raw(model: nn.Module, inputs: Mapping[str, project.Array], task: labels.Tas
             ]
     finally:
         model.train(was_training)
-    return torch.cat(parts)
+    return torch.cat(parts).float()
 
 
 def logits(
     model: nn.Module, inputs: Mapping[str, project.Array], *, task: labels.Task
 ) -> npt.NDArray[np.float32]:
     """Return what the model itself answers: logits [rows, classes], or values [rows]."""
-    return _raw(model, inputs, task).float().numpy()
+    return _raw(model, inputs, task).numpy()
 
 
 def predict(
     model: nn.Module, inputs: Mapping[str, project.Array], *, task: labels.Task
 ) -> npt.NDArray[np.float32]:
     """Return the public answer: class probabilities [rows, classes], or values [rows]."""
-    answers = _raw(model, inputs, task).float()
+    answers = _raw(model, inputs, task)
     return (answers if task == "regression" else answers.softmax(dim=1)).numpy()
 
 

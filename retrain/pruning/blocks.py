@@ -19,7 +19,7 @@ from torch.utils.hooks import RemovableHandle
 
 from coppice import errors, project
 from retrain import network
-from retrain.pruning import evidence, groups, jobs, recipe, surgery, units
+from retrain.pruning import evidence, groups, jobs, narrow, recipe, surgery, units
 
 GROUP = "layers"
 """Name of the one group whose units are the blocks."""
@@ -97,10 +97,10 @@ def cut(model: nn.Module, job: jobs.Job) -> surgery.Surgery:
     gathered = evidence.gather(model, job.split, task=job.task, seed=job.seed)
     scores = units.score([found.group], gathered, job.step.criterion, job.step.level)[0]
     gone, whole = together(model, jobs.example(job.split), choose(found.group, scores, job))
-    before = found.group.units
+    left = job.left.get(GROUP, found.group.units)
     record = surgery.Surgery(
         removed=tuple(surgery.Removed(block.module, block.leaves) for block in gone),
-        groups=(surgery.GroupRecord(GROUP, before, before - len(gone)),),
+        groups=(surgery.GroupRecord(GROUP, left, left - len(gone)),),
         whole=whole,
     )
     surgery.replay(model, record)
@@ -118,8 +118,10 @@ def choose(
     named = [block for block in group.modules if block.module in due]
     gone = [block for block in named if _rounded(1, due[block.module])]
     free = [place for place, block in enumerate(group.modules) if block.module not in due]
-    start = job.before.get(GROUP, group.units) - len(due)
-    count = _rounded(start, job.step.share(GROUP) * job.due) - (start - len(free))
+    start = job.before.get(GROUP, group.units)
+    # Gone before this cut, without those that are named; what is stuck by now is still there.
+    already = start - job.left.get(GROUP, group.units) - (len(due) - len(named))
+    count = _rounded(start - len(due), job.step.share(GROUP) * job.due) - already
     weakest = sorted(free, key=lambda place: (float(scores[place]), place))[: max(count, 0)]
     return (*gone, *(group.modules[place] for place in weakest))
 
@@ -203,10 +205,9 @@ class _Search(_Trial):
         hooks = [
             module.register_forward_hook(_note(calls[name]), with_kwargs=True)
             for name, module in self.modules.items()
-            if name and name not in self.gone and _has_matrix(module)
+            if name and name not in self.gone and _has_matrix(module) and not self._inside(name)
         ]
         sums = _Sums()
-        # With gradients on, an encoder layer takes no fused path that passes its parts by.
         with _hooked(hooks), sums, torch.enable_grad():
             network.call(self.model, self.example)
         found: dict[str, groups.Leaves] = {}
@@ -219,6 +220,11 @@ class _Search(_Trial):
             elif passages:
                 self.reasons.append(f"{name!r} {reason}")
         return found
+
+    def _inside(self, name: str) -> bool:
+        """Say whether a module is a part of an attention, which is of no use without it."""
+        owner = self.modules[name.rpartition(".")[0]]
+        return isinstance(owner, nn.MultiheadAttention | narrow.NarrowAttention)
 
     def _shared(self, name: str) -> str | None:
         holders = self.model.named_modules(remove_duplicate=False)

@@ -67,6 +67,7 @@ def build(model: nn.Module, inputs: network.Tensors) -> Any:
                 ignored_params=[],
                 verbose=False,
             )
+            _teach_joins(found, rewriter.joins)
             _teach(found, rewriter.views)
     except TRACE_ERRORS as cause:
         message = (
@@ -99,6 +100,25 @@ def _teach(graph: Any, noted: Mapping[Any, tuple[views.Shape, views.Shape]]) -> 
                 for link in one.dependencies:
                     if link.target is other:
                         link.index_mapping[0] = views.Follow(found, back=back)
+
+
+def _teach_joins(graph: Any, noted: Mapping[Any, tuple[views.Span, ...]]) -> None:
+    """Tell the graph where the parts of each join lie, known by its node of autograd."""
+    for node in graph.module2node.values():
+        spans = noted.get(node.grad_fn, ())
+        if len(spans) != len(node.inputs) or not isinstance(node.module, ops._ConcatOp):  # noqa: SLF001 - it has no public name
+            continue
+        taught: list[Any] = []
+        for source, span in zip(node.inputs, spans, strict=True):
+            for one, other, back in ((source, node, False), (node, source, True)):
+                # What is joined with itself has two links each way, in the order of its places.
+                link = next(
+                    link
+                    for link in one.dependencies
+                    if link.target is other and not any(link is old for old in taught)
+                )
+                link.index_mapping[1] = views.Follow(span.places, back=back)
+                taught.append(link)
 
 
 def coupled(graph: Any, roots: tuple[type[nn.Module], ...]) -> Iterator[Any]:

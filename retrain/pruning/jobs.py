@@ -13,6 +13,8 @@ from retrain.pruning import recipe
 
 TRACE_ROWS = 2
 """Rows of the forward passes that only follow channels."""
+TRIED_ROWS = 64
+"""Rows, from all over the split, that a cut is tried on before it is made."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
@@ -32,6 +34,8 @@ class Job:
         of tensors that were not zero.
     task, seed
         Of the loss, and of the draws.
+    left
+        What the step's cuts before this one have left, of channels of groups and of blocks.
     """
 
     split: project.Split
@@ -40,8 +44,15 @@ class Job:
     before: Mapping[str, int]
     task: labels.Task
     seed: int
+    left: Mapping[str, int] = dataclasses.field(default_factory=dict)
 
 
 def example(split: project.Split) -> network.Tensors:
-    """Return the few rows that a model is traced with and a cut is tried on."""
+    """Return the few rows that a model is traced with."""
     return network.to_tensors(split.take(np.arange(min(TRACE_ROWS, split.rows))).inputs)
+
+
+def spread(split: project.Split) -> network.Tensors:
+    """Return rows from all over a split, for what has to hold for every row."""
+    rows = np.unique(np.linspace(0, split.rows - 1, TRIED_ROWS).astype(np.int64))
+    return network.to_tensors(split.take(rows).inputs)

@@ -146,16 +146,18 @@ def reason(module: nn.MultiheadAttention) -> str | None:
 
 
 def replace(model: nn.Module, name: str) -> None:
-    """Put a NarrowAttention in the place of the nn.MultiheadAttention of that name.
-
-    An encoder around it is told not to pack padded rows, which only torch's own module can read.
-    """
+    """Put a NarrowAttention in the place of the nn.MultiheadAttention of that name."""
     real = model.get_submodule(name)
     assert isinstance(real, nn.MultiheadAttention)
     owner, _, last = name.rpartition(".")
     setattr(model.get_submodule(owner), last, NarrowAttention(real).train(real.training))
-    for module in model.modules():
-        if isinstance(module, nn.TransformerEncoder) and any(
-            isinstance(inner, NarrowAttention) for inner in module.modules()
-        ):
+    keep_padded(model, name)
+
+
+def keep_padded(model: nn.Module, name: str) -> None:
+    """Tell every encoder around a module not to pack padded rows: torch's own layers read them."""
+    while name:
+        name = name.rpartition(".")[0]
+        module = model.get_submodule(name)
+        if isinstance(module, nn.TransformerEncoder):
             module.use_nested_tensor = False

@@ -14,7 +14,6 @@ from typing import Any, NamedTuple
 
 import torch
 from torch import nn
-from torch.nn.modules import lazy
 from torch.nn.utils import parametrize
 
 from coppice import errors
@@ -87,7 +86,7 @@ def refuse(model: nn.Module) -> None:
     Raises
     ------
     PruningError
-        It has weight parametrizations, or layers without their weights yet.
+        It has weight parametrizations.
     """
     for name, module in model.named_modules():
         if parametrize.is_parametrized(module):
@@ -97,18 +96,17 @@ def refuse(model: nn.Module) -> None:
                 "its weights are computed (weight or spectral norm); call "
                 "torch.nn.utils.parametrize.remove_parametrizations in build_model()",
             )
-        if any(type(hook).__name__ in _OLD_NORMS for hook in module._forward_pre_hooks.values()):  # noqa: SLF001 - torch offers no other way to see the old weight norm
-            _refuse(
-                name,
-                module,
-                "it has a weight norm of the old kind; call "
-                "torch.nn.utils.remove_weight_norm in build_model()",
-            )
-        if isinstance(module, lazy.LazyModuleMixin):
-            _refuse(name, module, "it has no weights yet; give its sizes in build_model()")
+        for hook in module._forward_pre_hooks.values():  # noqa: SLF001 - torch offers no other way to see a weight norm of the old kind
+            undo = _OLD_NORMS.get(type(hook).__name__)
+            if undo is not None:
+                reason = f"it has a norm of its weights of the old kind; call {undo}"
+                _refuse(name, module, f"{reason} in build_model()")
 
 
-_OLD_NORMS = ("WeightNorm", "SpectralNorm")
+_OLD_NORMS = {
+    "WeightNorm": "torch.nn.utils.remove_weight_norm",
+    "SpectralNorm": "torch.nn.utils.remove_spectral_norm",
+}
 
 
 def _refuse(name: str, module: object, reason: str) -> None:
@@ -127,6 +125,7 @@ class _Probe:
             for name, placed in standins.install(self.model, STAND_INS).items()
             for part in placed.parts()
         }
+        standins.familiarise(self.model)
         for parameter in self.model.parameters():
             # The graph follows autograd: what does not need a gradient it would not see at all.
             parameter.requires_grad_(parameter.is_floating_point())
@@ -206,8 +205,10 @@ class _Probe:
             raise _Stays("it gives the model's answer")
         if isinstance(module, nn.Parameter):
             return item, self._bare(module, node.pruning_dim)
-        if side == "out" and count > 1 and self.graph.get_out_channels(node) == 1:
-            # One channel beside many: it is a weight that all of them are multiplied with.
+        counted = self.graph.get_out_channels if side == "out" else self.graph.get_in_channels
+        if count > 1 and counted(node) == 1:
+            # One channel beside many: a weight that all of them are multiplied with, or a layer
+            # that reads the one number into which they were summed up.
             return None
         if id(module) in self.parts:
             _, part = self.parts[id(module)]

@@ -9,28 +9,35 @@ name each channel's way. A replacement must give the same values, else the call 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+import itertools
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, TypeAlias
 
 import torch
 from torch import _VF, overrides
+
+from retrain.pruning import views
 
 Runs: TypeAlias = "tuple[torch.Tensor | Runs, ...]"
 """What a stack was made of, along its first dimension, or its first two."""
 
 
 class Rewriting(overrides.TorchFunctionMode):
-    """Replaces calls inside the block, and notes the views that were made.
+    """Replaces calls inside the block, and notes the views and joins that were made.
 
     Attributes
     ----------
     views
         For each view's node of autograd the shapes before and after it.
+    joins
+        For each node that joins rows side by side, the first place and the width of each part that
+        autograd follows.
     """
 
     def __init__(self) -> None:
         super().__init__()
         self.views: dict[Any, tuple[tuple[int, ...], tuple[int, ...]]] = {}
+        self.joins: dict[Any, tuple[views.Span, ...]] = {}
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         del types
@@ -44,6 +51,8 @@ class Rewriting(overrides.TorchFunctionMode):
             other = None
         if other is None and rule is _view and _learns(result):
             other = self._noted(args[0], result.shape)
+        if rule is _cat and _learns(result) and result.ndim == 2:
+            self.joins[result.grad_fn] = _spans(result, *args, **named)
         return result if other is None else other
 
     def _noted(self, tensor: torch.Tensor, shape: torch.Size) -> torch.Tensor:
@@ -51,6 +60,19 @@ class Rewriting(overrides.TorchFunctionMode):
         view = (tensor * 1.0).reshape(shape)
         self.views[view.grad_fn] = (tuple(tensor.shape), tuple(shape))
         return view
+
+
+def _spans(
+    result: torch.Tensor, tensors: Sequence[torch.Tensor], dim: int = 0
+) -> tuple[views.Span, ...]:
+    if dim % result.ndim != 1:
+        return ()
+    ends = itertools.accumulate(tensor.shape[1] for tensor in tensors)
+    spans = (
+        views.Span(end - each.shape[1], each.shape[1])
+        for each, end in zip(tensors, ends, strict=True)
+    )
+    return tuple(span for span, tensor in zip(spans, tensors, strict=True) if _learns(tensor))
 
 
 def _same(other: torch.Tensor, result: torch.Tensor) -> bool:

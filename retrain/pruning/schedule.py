@@ -118,7 +118,10 @@ def prune(
             if number > 0:
                 kept()(model, plan.round_epochs)
             before = alive | {group.name: group.before for group in removed.groups}
-            job = jobs.Job(split=split, step=step, due=due, before=before, task=task, seed=seed)
+            left = {group.name: group.after for group in removed.groups}
+            job = jobs.Job(
+                split=split, step=step, due=due, before=before, left=left, task=task, seed=seed
+            )
             removed = surgery.compose(removed, LEVELS[step.level].cut(model, job))
             train.reestimate_batch_norm(model, split, plan.batch_norm_rows)
         if removed.changes_nothing and not step.removes_nothing:
@@ -196,8 +199,7 @@ def _counted(model: nn.Module, split: project.Split) -> flop_counter.FlopCounter
     was_training = model.training
     model.eval()
     counter = flop_counter.FlopCounterMode(display=False)
-    # The counter knows products, not fused kernels: gradients keep the encoder layer from one, and
-    # the plain form of attention from another.
+    # The counter knows products, not fused kernels.
     plain = attention.sdpa_kernel(attention.SDPBackend.MATH)
     with counter, plain, _without_onednn(), torch.enable_grad():
         network.call(model, tensors)

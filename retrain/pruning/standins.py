@@ -91,6 +91,29 @@ def install(model: nn.Module, kinds: Kinds) -> dict[str, StandIn]:
     return placed
 
 
+_NORMS = (
+    (nn.InstanceNorm1d, nn.BatchNorm1d),
+    (nn.InstanceNorm2d, nn.BatchNorm2d),
+    (nn.InstanceNorm3d, nn.BatchNorm3d),
+)
+
+
+def familiarise(model: nn.Module) -> None:
+    """Replace in a copy layers that the graph takes wrongly by others that lead channels alike.
+
+    It does not know instance norms, and what passes a PReLU of one slope is to it one channel.
+    """
+    for name, module in list(model.named_modules()):
+        other: nn.Module | None = None
+        if isinstance(module, nn.PReLU) and module.num_parameters == 1:
+            other = nn.LeakyReLU()
+        for kind, familiar in _NORMS:
+            if isinstance(module, kind):
+                other = familiar(module.num_features)
+        if other is not None and name:
+            model.set_submodule(name, other.train(module.training))
+
+
 def linear(inputs: int, outputs: int, like: torch.Tensor) -> nn.Linear:
     """Return a linear layer that draws nothing, so that tracing leaves torch's generator alone."""
     make = cast("Callable[..., nn.Linear]", nn.utils.skip_init)

@@ -259,10 +259,8 @@ def leave_out(model: nn.Module, path: str, leaves: groups.Leaves) -> None:
     if isinstance(gone, nn.TransformerEncoderLayer):
         # torch's encoder asks its first layer for this, and would hand its weights to a fused path.
         way.self_attn = types.SimpleNamespace(batch_first=gone.self_attn.batch_first)
-        encoder = model.get_submodule(path.rpartition(".")[0].rpartition(".")[0])
-        if isinstance(encoder, nn.TransformerEncoder):
-            encoder.use_nested_tensor = False
     model.set_submodule(path, way)
+    narrow.keep_padded(model, path)
 
 
 def compose(first: Surgery, second: Surgery) -> Surgery:

@@ -11,10 +11,11 @@ from __future__ import annotations
 
 import copy
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 import torch
-from torch import nn
+from torch import nn, overrides
 from torch.nn import functional
 
 from retrain import network
@@ -52,12 +53,11 @@ def problem(model: nn.Module, example: network.Tensors, record: surgery.Surgery)
     reference, cut = copy.deepcopy(model).eval(), copy.deepcopy(model).eval()
     _mask(reference, record)
     surgery.replay(cut, record)
-    _neutralise(reference, cut)
-    # With gradients on, torch's encoder layer takes no fused path that would pass by the above.
-    with torch.enable_grad():
-        expected = network.call(reference.requires_grad_(), example).detach()
+    _rescale_attention(reference, cut)
+    with torch.no_grad(), _WithoutNorms():
         try:
-            found = network.call(cut.requires_grad_(), example).detach()
+            expected = network.call(reference, example)
+            found = network.call(cut, example)
         except Exception as cause:  # noqa: BLE001 - the user's forward may raise anything
             return f"its own forward cannot follow the cut ({type(cause).__name__}: {cause})"
     if found.shape != expected.shape:
@@ -75,38 +75,73 @@ def _mask(model: nn.Module, record: surgery.Surgery) -> None:
             tensors[name].copy_(tensor)
 
 
-def _neutralise(reference: nn.Module, cut: nn.Module) -> None:
-    """Take from both copies what depends on the number of channels."""
-    for (name, before), (_, after) in zip(
-        reference.named_modules(), cut.named_modules(), strict=True
-    ):
-        del name
-        if isinstance(before, nn.LayerNorm | nn.GroupNorm | nn.RMSNorm):
-            for module in (before, after):
-                module.forward = _Affine(module)  # type: ignore[method-assign]
+def _rescale_attention(reference: nn.Module, cut: nn.Module) -> None:
+    """Let an attention divide by the root of the uncut head's width; the queries make up for it."""
+    for before, after in zip(reference.modules(), cut.modules(), strict=True):
         if isinstance(before, nn.MultiheadAttention) and isinstance(after, nn.MultiheadAttention):
-            _rescale(after, math.sqrt(after.head_dim / before.head_dim))
+            factor = math.sqrt(after.head_dim / before.head_dim)
+            with torch.no_grad():
+                for tensor in (after.in_proj_weight, after.in_proj_bias):
+                    if tensor is not None:
+                        tensor[: after.embed_dim] *= factor
 
 
-def _rescale(module: nn.MultiheadAttention, factor: float) -> None:
-    # Attention divides by the square root of the head's width; the queries make up for it.
-    with torch.no_grad():
-        for tensor in (module.in_proj_weight, module.in_proj_bias):
-            if tensor is not None:
-                tensor[: module.embed_dim] *= factor
+class _WithoutNorms(overrides.TorchFunctionMode):
+    """Leaves of a norm over channels its scale and shift alone, whoever calls it, and how."""
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        del types
+        rule = _NORMS.get(func)
+        return func(*args, **(kwargs or {})) if rule is None else rule(*args, **(kwargs or {}))
 
 
-class _Affine:
-    """A norm without the norm: its own scale and shift per channel only."""
+# By the names of torch's arguments, which may be given by name.
+def _layer_norm(
+    input: torch.Tensor,  # noqa: A002
+    normalized_shape: object,
+    weight: torch.Tensor | None = None,
+    bias: torch.Tensor | None = None,
+    *others: object,
+    **named: object,
+) -> torch.Tensor:
+    del normalized_shape, others, named
+    return _affine(input, weight, bias)
 
-    def __init__(self, module: nn.Module) -> None:
-        self.weight, self.bias = module.weight, getattr(module, "bias", None)
-        self.last = not isinstance(module, nn.GroupNorm)
 
-    def __call__(self, values: torch.Tensor) -> torch.Tensor:
-        # Bounded, because a network without its norms may otherwise grow beyond all numbers.
-        values = functional.hardtanh(values, -10.0, 10.0)
-        shape = (-1,) if self.last else (1, -1, *(1 for _ in values.shape[2:]))
-        if self.weight is not None:
-            values = values * self.weight.reshape(shape)  # type: ignore[operator]
-        return values if self.bias is None else values + self.bias.reshape(shape)
+def _rms_norm(
+    input: torch.Tensor,  # noqa: A002
+    normalized_shape: object,
+    weight: torch.Tensor | None = None,
+    eps: object = None,
+) -> torch.Tensor:
+    del normalized_shape, eps
+    return _affine(input, weight, None)
+
+
+def _group_norm(
+    input: torch.Tensor,  # noqa: A002
+    num_groups: object,
+    weight: torch.Tensor | None = None,
+    bias: torch.Tensor | None = None,
+    *others: object,
+    **named: object,
+) -> torch.Tensor:
+    del num_groups, others, named
+    last = input.movedim(1, -1)
+    return _affine(last, weight, bias).movedim(-1, 1)
+
+
+def _affine(
+    values: torch.Tensor, weight: torch.Tensor | None, bias: torch.Tensor | None
+) -> torch.Tensor:
+    # Bounded, because a network without its norms may otherwise grow beyond all numbers.
+    values = functional.hardtanh(values, -10.0, 10.0)
+    values = values if weight is None else values * weight
+    return values if bias is None else values + bias
+
+
+_NORMS: Mapping[Any, Callable[..., torch.Tensor]] = {
+    **dict.fromkeys((functional.layer_norm, torch.layer_norm), _layer_norm),
+    **dict.fromkeys((functional.rms_norm, torch.rms_norm), _rms_norm),
+    **dict.fromkeys((functional.group_norm, torch.group_norm), _group_norm),
+}

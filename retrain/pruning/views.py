@@ -1,19 +1,36 @@
-"""Where channels lie after a view that joins dimensions, such as a flattening.
+"""Where channels lie after a view that joins dimensions, and where rows are laid side by side.
 
-The dependency graph knows of whole flattenings of images only. What it is told here for each view
-that was met on the way through the model: the shapes before and after, and so the places at which
-each channel lies in the joined dimension.
+The dependency graph knows of whole flattenings of images only, and counts what is joined by its
+channels before the flattening. What it is told here for each view that was met on the way through
+the model: the shapes before and after, and so the places at which each channel lies in the joined
+dimension; and for each join where every part of it lies.
 """
 
 from __future__ import annotations
 
 import itertools
 from collections.abc import Mapping, Sequence
-from typing import Any, TypeAlias
+from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
 
 Shape: TypeAlias = tuple[int, ...]
+
+
+class Span(NamedTuple):
+    """Places of one part of what lies side by side."""
+
+    start: int
+    width: int
+
+    @property
+    def places(self) -> tuple[tuple[int], ...]:
+        """Return for each channel of the part its one place.
+
+        >>> Span(start=4, width=2).places
+        ((4,), (5,))
+        """
+        return tuple((place,) for place in range(self.start, self.start + self.width))
 
 
 def places(before: Shape, after: Shape, channels: int) -> tuple[tuple[int, ...], ...] | None:

@@ -71,7 +71,7 @@ class _Owned(NamedTuple):
 
 def _along(value: torch.Tensor, dim: int) -> torch.Tensor:
     others = [other for other in range(value.ndim) if other != dim]
-    return value.sum(dim=others) if others else value
+    return (value.sum(dim=others) if others else value).float()
 
 
 def _owned(coupled: Sequence[groups.CoupledGroup], model: nn.Module) -> _Owned:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable
 
 import numpy as np
@@ -39,6 +40,50 @@ def test_a_factory_that_raises_is_named_with_its_reason() -> None:
 def test_a_factory_that_gives_no_module_is_refused() -> None:
     with pytest.raises(errors.ProjectError, match="returned dict, not a torch"):
         network.build(dict, seed=0)
+
+
+def lazy() -> nn.Module:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        return nn.Sequential(nn.LazyLinear(4), nn.ReLU(), nn.Linear(4, 2))
+
+
+def test_a_layer_without_weights_is_refused_with_what_to_do() -> None:
+    with pytest.raises(errors.ProjectError, match="'0' is a LazyLinear; give it its sizes"):
+        network.build(lazy, seed=0)
+
+
+def test_a_lazy_layer_that_the_factory_has_asked_is_like_any_other() -> None:
+    def build_model() -> nn.Module:
+        model = lazy()
+        model(torch.zeros(1, 6))
+        return model
+
+    assert network.build(build_model, seed=0).get_parameter("0.weight").shape == (4, 6)
+
+
+class Padded(nn.Module):
+    """Sums up what an encoder gives, padded places too."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        layer = nn.TransformerEncoderLayer(8, 2, 16, batch_first=True)
+        self.encoder = nn.TransformerEncoder(layer, 1)
+
+    def forward(self, steps: torch.Tensor) -> torch.Tensor:
+        padding = torch.tensor([[False, False, True]]).expand(len(steps), 3)
+        return self.encoder(steps, src_key_padding_mask=padding).sum(dim=1)  # type: ignore[no-any-return]
+
+
+def test_an_encoder_answers_alike_whether_or_not_gradients_are_on() -> None:
+    model = network.build(Padded, seed=0).eval()
+    steps = torch.rand(2, 3, 8)
+    before = torch.backends.mha.get_fastpath_enabled()
+    with torch.no_grad():
+        # torch's fused layer would give zeros for the padded place.
+        found = network.call(model, {"steps": steps})
+    torch.testing.assert_close(found, model(steps), atol=1e-5, rtol=1e-4)
+    assert torch.backends.mha.get_fastpath_enabled() == before
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64", "int64", "uint8", "bool"])

@@ -8,7 +8,7 @@ from torch import nn
 
 from coppice import errors, project
 from retrain import network
-from retrain.pruning import blocks, groups, jobs, recipe, schedule, surgery
+from retrain.pruning import blocks, groups, jobs, recipe, schedule, surgery, units
 from tests.support import architectures, networks
 
 NETS = architectures.ARCHITECTURES
@@ -147,9 +147,58 @@ def test_the_weakest_go(amount: float, due: float, before: int, gone: str) -> No
         before={"layers": before},
         task="binary",
         seed=0,
+        left={"layers": 4},
     )
     chosen = blocks.choose(group, torch.tensor([0.0, 1.0, 2.0, 3.0]), job)
     assert "".join(block.module for block in chosen) == gone
+
+
+def test_a_block_that_got_stuck_meanwhile_was_not_taken_for_gone() -> None:
+    group = groups.CoupledGroup("layers", 1, (), modules=(groups.Block("a", "input"),))
+    job = jobs.Job(
+        split=networks.vectors(),
+        step=recipe.Step(level="layer", amount=0.5),
+        due=1.0,
+        before={"layers": 4},
+        task="binary",
+        seed=0,
+        left={"layers": 3},
+    )
+    # 2 of 4 are due and one is gone; two others are needed by now.
+    assert [block.module for block in blocks.choose(group, torch.tensor([0.0]), job)] == ["a"]
+
+
+class Chained(nn.Module):
+    """Two layers of which one has to stay."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.trunk = nn.ModuleList(nn.Linear(6, 6) for _ in range(2))
+        self.head = nn.Linear(6, 2)
+
+    def forward(self, values: torch.Tensor) -> torch.Tensor:
+        hidden = values
+        for layer in self.trunk:
+            hidden = layer(hidden)
+        return self.head(hidden - values)  # type: ignore[no-any-return]
+
+
+def test_the_record_counts_what_is_left_when_the_rest_is_stuck() -> None:
+    plan = recipe.Recipe(
+        level="layer", criterion="magnitude", amount=0.9, schedule="iterative", rounds=3
+    )
+    model = network.build(Chained, seed=0)
+    record = schedule.prune(model, networks.vectors(), plan, task="binary", seed=0)
+    (group,) = record.groups
+    assert (group.before, group.after) == (2, 1)
+    assert len(record.removed) == 1
+
+
+def test_what_is_inside_an_attention_is_no_block() -> None:
+    net = NETS["attention-block"]
+    model, split = net.model(), net.data().train
+    units.prepare(model, split)
+    assert not any("attend." in name for name in found(model, split))
 
 
 def test_named_blocks_go_or_stay_whatever_they_score() -> None:
@@ -269,6 +318,7 @@ def test_a_named_block_that_went_in_an_earlier_round_counts_no_more() -> None:
         before={"layers": 4},
         task="binary",
         seed=0,
+        left={"layers": 2},
     )
     # Of 3 that are not named 1.5 are due, which leaves 2: one went before, with the named one.
     assert blocks.choose(group, torch.tensor([0.0, 1.0]), job) == ()

@@ -42,6 +42,27 @@ def test_activations_leave_no_hook_behind() -> None:
     assert not model.get_submodule("0")._forward_pre_hooks
 
 
+class Padded(nn.Module):
+    """An encoder that is told which places are padding, as the last ones of a row."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.embed = nn.Embedding(10, 8)
+        layer = nn.TransformerEncoderLayer(8, 2, 16, batch_first=True)
+        self.encoder = nn.TransformerEncoder(layer, 2)
+
+    def forward(self, tokens: torch.Tensor) -> torch.Tensor:
+        padding = torch.arange(tokens.shape[1]).expand(tokens.shape) > 2
+        hidden = self.encoder(self.embed(tokens), src_key_padding_mask=padding)
+        return hidden.mean(dim=1)  # type: ignore[no-any-return]
+
+
+def test_an_encoder_s_layers_read_padded_rows_like_any_other() -> None:
+    model = Padded().eval()
+    read = next(evidence.activations(model, ["encoder.layers.1"], networks.sequences(), seed=0))
+    assert read["encoder.layers.1"].shape == (64, 5, 8)
+
+
 class Reads(nn.Module):
     """Gives its values to a layer by name, and to another one packed."""
 

@@ -7,9 +7,14 @@ import torch
 
 from retrain import network
 from retrain.pruning import surgery
-from tests.support import architectures, cuts, recommenders, sequences
+from tests.support import architectures, cuts, layouts, recommenders, sequences
 
-NETWORKS = {**architectures.ARCHITECTURES, **sequences.NETWORKS, **recommenders.NETWORKS}
+NETWORKS = {
+    **architectures.ARCHITECTURES,
+    **sequences.NETWORKS,
+    **recommenders.NETWORKS,
+    **layouts.NETWORKS,
+}
 EXACT = 1e-5
 
 

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch.nn.utils import rnn
 
-from retrain.pruning import rewriting
+from retrain.pruning import rewriting, views
 
 
 def draw(*shape: int) -> torch.Tensor:
@@ -177,3 +177,17 @@ def test_outside_the_block_nothing_is_replaced() -> None:
         pass
     weights, steps = draw(2, 1, 5), draw(2, 5, 3)
     assert "BmmBackward0" in operations(weights @ steps)
+
+
+def test_of_rows_joined_side_by_side_it_is_noted_where_each_learned_part_lies() -> None:
+    learned, raw = draw(3, 4), torch.ones(3, 2)
+    with rewriting.Rewriting() as rewriter:
+        joined = torch.cat([learned, raw, learned.flatten(1) * 2.0], dim=-1)
+    # The raw numbers take two places between them.
+    assert rewriter.joins == {joined.grad_fn: (views.Span(0, 4), views.Span(6, 4))}
+
+
+def test_rows_joined_one_below_the_other_have_no_places() -> None:
+    with rewriting.Rewriting() as rewriter:
+        joined = torch.cat([draw(3, 4), draw(2, 4)])
+    assert rewriter.joins == {joined.grad_fn: ()}

@@ -10,8 +10,8 @@ import pytest
 import torch
 from torch import nn
 
-from coppice import errors, labels, project
-from retrain import network, train
+from coppice import errors, labels, project, settings
+from retrain import network, recovery, train
 from retrain.pruning import recipe, schedule, surgery
 from tests.support import architectures, networks
 
@@ -196,6 +196,51 @@ def test_a_layer_that_stays_whole_is_in_the_record_with_its_reason() -> None:
     record = prune(networks.HandAttention(), networks.sequences())
     whole = {whole.name: whole.reason for whole in record.whole}
     assert set(whole) == {"value", "head"}
+
+
+class Turns(nn.Module):
+    """Takes another way for rows in which the first number is large."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.inner, self.extra = nn.Linear(6, 16), nn.Linear(16, 16)
+        self.other, self.head = nn.Linear(16, 16), nn.Linear(16, 2)
+
+    def forward(self, values: torch.Tensor) -> torch.Tensor:
+        hidden = torch.relu(self.inner(values))
+        if float(values[:, 0].max()) > 5.0:
+            hidden = hidden + self.extra(hidden)
+        return self.head(torch.relu(self.other(hidden)))  # type: ignore[no-any-return]
+
+
+def test_a_way_that_some_rows_take_keeps_whole_what_lies_on_it() -> None:
+    split = networks.vectors()
+    # Not among the rows that are traced, which are the first.
+    split.inputs["values"][40, 0] = 9.0
+    record = prune(network.build(Turns, seed=0), split)
+    assert [group.name for group in record.groups] == ["other"]
+    assert {"inner"} <= {whole.name for whole in record.whole}
+
+
+def test_numbers_of_64_bits_are_pruned_too() -> None:
+    split = networks.vectors()
+    wide = project.Split(
+        inputs={"values": split.inputs["values"].astype(np.float64)}, targets=split.targets
+    )
+    plan = recipe.Recipe(criterion="group-lasso", amount=0.5, finetune_epochs=1)
+    teacher, model = networks.mlp().double().eval(), networks.mlp().double()
+    course = recovery.Course(
+        recipe=plan,
+        task="binary",
+        seed=0,
+        section=settings.TrainSettings(),
+        teacher=teacher,
+        training=wide,
+        recovery=wide,
+    )
+    assert course.prune(model).cuts
+    course.recover(model)
+    assert answers(model, wide).dtype == torch.float64
 
 
 def test_a_regression_is_cut_too() -> None:

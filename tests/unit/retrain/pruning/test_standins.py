@@ -59,3 +59,14 @@ def test_making_a_linear_layer_draws_nothing() -> None:
     assert torch.equal(torch.get_rng_state(), before)
     assert layer.weight.dtype == torch.float64
     assert torch.isfinite(layer(torch.ones(1, 2, dtype=torch.float64))).all()
+
+
+def test_layers_that_the_graph_takes_wrongly_make_room_for_ones_it_knows() -> None:
+    model = nn.Sequential(nn.PReLU(), nn.PReLU(4), nn.Sequential(nn.InstanceNorm1d(4))).eval()
+    several = model[1]
+    standins.familiarise(model)
+    norm = model.get_submodule("2.0")
+    assert isinstance(model[0], nn.LeakyReLU)
+    assert model[1] is several
+    assert isinstance(norm, nn.BatchNorm1d)
+    assert (norm.num_features, norm.training) == (4, False)

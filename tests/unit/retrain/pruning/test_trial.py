@@ -8,7 +8,7 @@ from torch import nn
 from coppice import project
 from retrain import network
 from retrain.pruning import groups, neurons, surgery, trial
-from tests.support import networks
+from tests.support import layouts, networks
 
 
 def example(split: project.Split) -> dict[str, torch.Tensor]:
@@ -77,6 +77,27 @@ def test_code_that_holds_a_width_keeps_that_layer_whole_and_cuts_the_others() ->
     assert [group.name for group in record.groups] == ["second"]
     assert [whole.name for whole in record.whole] == ["first"]
     assert "its own forward cannot follow the cut" in record.whole[0].reason
+
+
+class Normed(nn.Module):
+    """Norms over channels: of images by a layer of its own, and by torch's function."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.inner, self.norm = nn.Conv2d(1, 16, 3), layouts.ChannelNorm(16)
+        self.wide, self.head = nn.Conv2d(16, 16, 3), nn.Linear(16, 3)
+
+    def forward(self, image: torch.Tensor) -> torch.Tensor:
+        hidden = self.wide(torch.relu(self.norm(self.inner(image)))).mean(dim=(2, 3))
+        return self.head(torch.nn.functional.layer_norm(hidden, hidden.shape[1:]))  # type: ignore[no-any-return]
+
+
+def test_a_norm_is_left_out_of_the_comparison_however_it_is_called() -> None:
+    split = networks.rows()
+    model = network.build(Normed, seed=0).eval()
+    record = trial.workable(model, example(split), halves(model, split))
+    assert {group.name: group.after for group in record.groups} == {"inner": 8, "wide": 8}
+    assert record.whole == ()
 
 
 class Roll(nn.Module):
