@@ -54,6 +54,8 @@ class Cluster:
         """Group versions that this cluster does not serve."""
         self.requests: Counter[str] = Counter()
         """By verb and resource, `patch rollouts/status`."""
+        self.asked: set[tuple[str, str, str]] = set()
+        """Verbs, resources and names of all that was allowed; `*` where a request names nothing."""
         self.faults: list[Fault] = []
         self.roles: dict[str, Role] = {}
         """By token. With none, everything is allowed."""
@@ -202,6 +204,7 @@ class _Handler(BaseHTTPRequestHandler):
         self.authorize(request)
         resource = "/".join(filter(None, [request.key.plural, request.subresource]))
         self.server.cluster.requests[f"{request.verb} {resource}"] += 1
+        self.server.cluster.asked.add((request.verb, resource, self.named(request).name or "*"))
         fault = self.server.cluster.take_fault(request.verb)
         if fault is not None and not fault.done_all_the_same:
             self.fail(fault)
@@ -221,14 +224,17 @@ class _Handler(BaseHTTPRequestHandler):
         token = self.headers.get("authorization", "").removeprefix("Bearer ")
         if token not in self.server.cluster.roles:
             raise Refused(401, "Unauthorized", "Unauthorized")
-        key = request.key
-        named = key
-        if request.verb in {"watch", "list"}:
-            selected = request.query.get("fieldSelector", "").removeprefix("metadata.name=")
-            named = key._replace(name=selected)
+        key, named = request.key, self.named(request)
         if not self.server.cluster.roles[token].allows(request.verb, named, request.subresource):
             resource = "/".join(filter(None, [key.plural, request.subresource]))
             raise Refused(403, "Forbidden", f"cannot {request.verb} resource {resource!r}")
+
+    def named(self, request: _Request) -> Key:
+        """Return what a request is about; of a list or a watch the object that it is narrowed to."""
+        if request.verb not in {"watch", "list"}:
+            return request.key
+        selected = request.query.get("fieldSelector", "").removeprefix("metadata.name=")
+        return request.key._replace(name=selected)
 
     def fail(self, fault: Fault) -> None:
         if fault.code == 0:
