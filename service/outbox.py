@@ -3,8 +3,9 @@
 While it is sure to be quick, the event loop commits by itself, once for all events that came up in
 one of its turns: handing them to a thread and back costs more than a commit. Else one thread
 writes: where another process holds the log, where a commit waits for the disk, where room is short,
-and now and then to look whether it is. While it commits, further events wait, and the next
-transaction takes all of them.
+and once a second to look whether it is. While it commits, further events wait, and the next
+transaction takes all of them. What the log gathered is put in its place beside all that
+(`service.checkpoints`).
 
 Where the log is nearly full, predictions are stored without their inputs (counted). Where it is
 full, feedback is refused with `LogFull`, and its client is told so; a prediction is refused too, or
@@ -25,14 +26,10 @@ import structlog
 
 from coppice import clock, errors, records
 from coppice.eventlog import base
-from service import recorder
+from service import checkpoints, recorder
 
 GROUP = 512
 """No more events are added to a transaction of so many; bounds how long the first one waits."""
-
-HERE_EVENTS = 1024
-"""After so many events committed on the event loop the thread has a turn, in which SQLite also
-moves the write-ahead log into the file."""
 
 SLOW_SECONDS = 0.005
 """After a commit that took longer than this the thread has a turn."""
@@ -50,7 +47,7 @@ _LOG = structlog.get_logger()
 _PREDICTION = records.NAMES[records.Prediction]
 
 
-class Log(base.EventLog, base.Bounded, Protocol):
+class Log(base.EventLog, base.Bounded, checkpoints.Log, Protocol):
     """An event log that knows how full it is, and that can be written without waiting."""
 
     def append_at_once(self, events: Sequence[records.Event]) -> bool:
@@ -106,10 +103,11 @@ class Outbox:
         self._committing = 0
         self._posted = 0
         self._taken = 0
+        self._stored_here = 0
         self._busy = False
-        # How many events may be committed on the event loop, and until when; the thread says so.
-        self._here = 0
+        # Until when events may be committed on the event loop; the thread says so.
         self._here_until = float("-inf")
+        self._checkpoints = checkpoints.Checkpoints(log, metrics)
         self._thread = threading.Thread(target=self._work, name="outbox", daemon=True)
         self._thread.start()
 
@@ -155,7 +153,7 @@ class Outbox:
     def _commit_here(self, group: Sequence[_Letter]) -> bool:
         """Commit on the event loop; `False` where the thread has to do it."""
         began = self._clock.monotonic()
-        if len(group) > self._here or began > self._here_until:
+        if began > self._here_until:
             return False
         # The order matters: with everything taken, the thread was marked as busy before.
         if self._backlog() > len(group) or self._busy:
@@ -169,8 +167,11 @@ class Outbox:
         if not stored:
             return False
         took = self._clock.monotonic() - began
-        self._here = self._here - len(group) if took < SLOW_SECONDS else 0
+        if took > SLOW_SECONDS:
+            self._here_until = float("-inf")
         self._committing -= len(group)
+        self._stored_here += len(group)
+        self._checkpoints.stored(self._stored_here + self._taken)
         _settle(group, {})
         self._metrics.committed(took, self._backlog())
         return True
@@ -185,6 +186,7 @@ class Outbox:
         self._hand_over()
         self._waiting.put(None)
         self._thread.join(seconds)
+        self._checkpoints.close(seconds)
 
     def _work(self) -> None:
         ended = False
@@ -212,8 +214,9 @@ class Outbox:
             unforeseen = errors.EventLogError(f"the event could not be stored: {cause}")
             failures = dict.fromkeys(range(len(group)), unforeseen)
         self._metrics.committed(self._clock.monotonic() - began, self._backlog())
-        self._here_until = began + ROOM_SECONDS
-        self._here = 0 if failures or began < self._lean_until else HERE_EVENTS
+        lean = bool(failures) or began < self._lean_until
+        self._here_until = float("-inf") if lean else began + ROOM_SECONDS
+        self._checkpoints.stored(self._stored_here + self._taken)
         if failures:
             self._metrics.commit_failed(len(failures))
         if any(letter.future is not None for letter in group):

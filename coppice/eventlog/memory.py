@@ -46,6 +46,9 @@ class MemoryLog:
             return False
         return True
 
+    def checkpoint(self) -> None:
+        """Do nothing: what was stored is in its place."""
+
     def read(self, after: base.Position, limit: int = 1000) -> base.Batch:
         """Return at most `limit` events behind a position.
 

@@ -8,8 +8,10 @@ import sqlite3
 from pathlib import Path
 from typing import NoReturn
 
-from coppice import errors
+from coppice import errors, records
 
+UNREADABLE = "coppice.unreadable"
+"""Type of the event that stands in for a row that cannot be read; no reader can decode it."""
 BUSY_SECONDS = 10.0
 """How long a statement waits for another process's lock."""
 RECOVER = "stop Coppice, keep a copy, and mend it with `sqlite3 FILE .recover`"
@@ -63,3 +65,16 @@ def _is_as_large_as_may_be(path: Path) -> bool:
         return False
     files = [path, path.with_name(f"{path.name}-wal")]
     return any(file.stat().st_size + _PAGES >= most for file in files if file.exists())
+
+
+def stand_in(seq: int, cause: errors.EventLogError) -> records.Event:
+    """Return the event that stands in for a row that cannot be read."""
+    return records.Event(
+        id=f"unreadable-{seq}",
+        type=UNREADABLE,
+        source="coppice.eventlog.sqlite",
+        time=0.0,
+        subject=str(cause),
+        model="",
+        data=b"",
+    )

@@ -18,19 +18,17 @@ synchronous, https://www.sqlite.org/pragma.html#pragma_synchronous.
 from __future__ import annotations
 
 import contextlib
+import functools
 import sqlite3
 import threading
-import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, Literal, TypeAlias
 
 from coppice import errors, records
-from coppice.eventlog import base, queries, refusals
+from coppice.eventlog import base, queries, refusals, write_ahead
 
 SCHEMA = 3
-UNREADABLE = "coppice.unreadable"
-"""Type of the event that stands in for a row that cannot be read; no reader can decode it."""
 
 _PAGE_BYTES = 4096
 _CHUNK = 64
@@ -42,7 +40,7 @@ class SqliteLog:
     """An event log in one SQLite file; safe between threads and between processes.
 
     A commit never makes a reader wait, nor the other way round: each has a connection of its own,
-    and so has `append_at_once`, which never waits at all.
+    and so have `append_at_once`, which never waits at all, and `checkpoint`.
     Open it after forking; SQLite's locks do not survive a fork.
 
     Parameters
@@ -84,6 +82,8 @@ class SqliteLog:
         self._max_bytes = max_bytes
         self._closed = False
         self._writing, self._reading = threading.Lock(), threading.Lock()
+        self._moving = threading.Lock()
+        self._checkpoints: write_ahead.Checkpoints | None = None
         self._sql = queries.named()
         with self._wrapped():
             path.parent.mkdir(parents=True, exist_ok=True)
@@ -119,7 +119,7 @@ class SqliteLog:
 
         For a thread that must not be held up. Declines where somebody else writes at this moment,
         where a commit would wait for the disk (`power-loss`), and where anything is wrong. Call it
-        on one thread only, and `append` now and then: only that empties the write-ahead log.
+        on one thread only, and now and then `checkpoint` on another: this never does it.
         """
         if self._swift is None or len(events) > _CHUNK:
             return False
@@ -134,6 +134,25 @@ class SqliteLog:
         except sqlite3.Error:
             return False
         return True
+
+    def checkpoint(self) -> None:
+        """Move the write-ahead log into the file; others commit meanwhile.
+
+        From the first call on `append` leaves it to further ones, instead of every thousand pages.
+
+        Raises
+        ------
+        EventLogError
+            The file cannot be written. What was committed stays in the write-ahead log.
+        """
+        with self._moving, self._wrapped():
+            self._check_open()
+            if self._checkpoints is None:
+                connect = functools.partial(self._connect, "process")
+                self._checkpoints = write_ahead.Checkpoints(
+                    self._path, connect, self._writer, self._writing
+                )
+            self._checkpoints.run()
 
     def _insert(self, query: str, rows: Sequence[_Row]) -> None:
         # All rows in one statement: Python's lock is given up once for each, and a busy thread
@@ -170,8 +189,8 @@ class SqliteLog:
     def read(self, after: base.Position, limit: int = 1000) -> base.Batch:
         """Return at most `limit` events behind a position.
 
-        A row that cannot be read does not hold up a reader: in its place comes an event of the
-        type `UNREADABLE`, which `records.unseal` refuses like any other that does not decode.
+        A row that cannot be read does not hold up a reader: in its place comes an event of the type
+        `refusals.UNREADABLE`, which `records.unseal` refuses like any other that does not decode.
         """
         start = base.decode_position(after)
         try:
@@ -193,7 +212,7 @@ class SqliteLog:
             rows = self._select("read_local", start, limit)
         except errors.EventLogError:
             batch = self._read_one_by_one("read_one_local", start, limit)
-            readable = [event for event in batch.events if event.type != UNREADABLE]
+            readable = [event for event in batch.events if event.type != refusals.UNREADABLE]
             return base.Batch(readable, batch.position)
         last = rows[-1][7] if rows else start
         seen = last if len(rows) == limit else max(last, end)
@@ -275,8 +294,10 @@ class SqliteLog:
 
     def close(self) -> None:
         """Close all connections; waits for a commit that is under way."""
-        with self._writing, self._reading:
+        with self._moving, self._writing, self._reading:
             self._closed = True
+            if self._checkpoints is not None:
+                self._checkpoints.close()
             for connection in (self._writer, self._reader, self._swift):
                 if connection is not None:
                     connection.close()
@@ -296,23 +317,9 @@ class SqliteLog:
         return connection
 
     def _prepare(self) -> None:
-        self._switch_to_wal()
+        write_ahead.switch_on(self._writer, self._sql["journal"])
         with self._transaction():
             self._migrate()
-
-    def _switch_to_wal(self) -> None:
-        # SQLite does not wait for its lock on this one statement, so processes that open a new
-        # log at the same moment must try again by themselves.
-        deadline = time.monotonic() + refusals.BUSY_SECONDS
-        while True:
-            try:
-                self._writer.execute(self._sql["journal"])
-            except sqlite3.OperationalError as cause:
-                if cause.sqlite_errorcode != sqlite3.SQLITE_BUSY or time.monotonic() > deadline:
-                    raise
-                time.sleep(0.01)
-            else:
-                return
 
     def _migrate(self) -> None:
         known = self._writer.execute(self._sql["has_version"]).fetchone()
@@ -360,7 +367,7 @@ class SqliteLog:
             try:
                 events += _events(self._select(query, seq))
             except errors.EventLogError as cause:
-                events.append(_stand_in(seq, cause))
+                events.append(refusals.stand_in(seq, cause))
         return base.Batch(events, str(seq) if seq else base.START)
 
     def _check_open(self) -> None:
@@ -381,15 +388,3 @@ class SqliteLog:
 
 def _events(rows: Sequence[_Row]) -> list[records.Event]:
     return [records.Event(*row[:7]) for row in rows]
-
-
-def _stand_in(seq: int, cause: errors.EventLogError) -> records.Event:
-    return records.Event(
-        id=f"unreadable-{seq}",
-        type=UNREADABLE,
-        source="coppice.eventlog.sqlite",
-        time=0.0,
-        subject=str(cause),
-        model="",
-        data=b"",
-    )

@@ -17,7 +17,7 @@ from prometheus_client import registry
 from coppice import clock, errors, records
 from coppice.eventlog.memory import MemoryLog
 from coppice.eventlog.sqlite import SqliteLog
-from service import outbox, recorder
+from service import checkpoints, outbox, recorder
 from tests.support import serving
 
 Steps = Callable[[outbox.Outbox], Coroutine[Any, Any, None]]
@@ -294,18 +294,62 @@ def test_an_unforeseen_error_on_the_event_loop_leaves_the_commit_to_the_thread()
     assert failed == 1.0
 
 
-def test_the_thread_has_a_turn_after_so_many_events_of_the_event_loop() -> None:
+def test_once_a_second_the_thread_has_a_turn(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(outbox, "ROOM_SECONDS", 0.0)
     log = Witness()
 
     async def steps(made: outbox.Outbox) -> None:
-        await made.commit(prediction("first"))
-        await serving.until(lambda: not made._busy)
-        group = [made.commit(prediction(f"r{place}")) for place in range(outbox.HERE_EVENTS + 1)]
-        await asyncio.gather(*group)
-        # All at once they are more than the event loop may commit.
-        assert threading.get_ident() not in log.threads
+        for number in range(3):
+            await made.commit(prediction(f"r{number}"))
+            await serving.until(lambda: not made._busy)
 
-    run(log, steps, limit=2 * outbox.HERE_EVENTS)
+    run(log, steps)
+    assert ids(log) == ["r0", "r1", "r2"]
+    assert threading.get_ident() not in log.threads
+
+
+def test_a_slow_commit_on_the_event_loop_gives_the_thread_a_turn(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(outbox, "SLOW_SECONDS", 0.0)
+    log = Witness()
+
+    async def steps(made: outbox.Outbox) -> None:
+        for number in range(3):
+            await made.commit(prediction(f"r{number}"))
+            await serving.until(lambda: not made._busy)
+
+    run(log, steps)
+    assert [thread == threading.get_ident() for thread in log.threads] == [False, True, False]
+
+
+class Gathering(MemoryLog):
+    """Counts how often what it gathered was put in its place."""
+
+    emptied = 0
+
+    def checkpoint(self) -> None:
+        self.emptied += 1
+
+
+def test_the_log_is_emptied_after_so_many_events_wherever_they_were_committed(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(checkpoints, "EVENTS", 3)
+    log = Gathering()
+
+    async def steps(made: outbox.Outbox) -> None:
+        # Two by the thread and one on the event loop, then three by the thread.
+        assert made.post([prediction("s1")])
+        await made.commit(prediction("r1"))
+        await serving.until(lambda: not made._busy)
+        assert log.emptied == 0
+        await made.commit(prediction("r2"))
+        await serving.until(lambda: log.emptied == 1)
+        assert made.post([prediction("s2"), prediction("s3"), prediction("s4")])
+        await serving.until(lambda: log.emptied == 2)
+
+    run(log, steps)
 
 
 def test_while_another_process_writes_the_thread_waits_and_not_the_event_loop(

@@ -9,7 +9,7 @@ import msgspec
 import pytest
 
 from coppice import errors, records
-from coppice.eventlog import base, queries, refusals, sqlite
+from coppice.eventlog import base, queries, refusals
 from coppice.eventlog.sqlite import SqliteLog
 from tests.support import events
 
@@ -238,7 +238,7 @@ class TestDamage:
 
         (event,) = log.read(base.START).events
 
-        assert event.type == sqlite.UNREADABLE
+        assert event.type == refusals.UNREADABLE
         with pytest.raises(errors.UndecodableEvent, match="unreadable-1"):
             records.unseal(event)
 
