@@ -3,21 +3,21 @@
 from __future__ import annotations
 
 import collections
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import msgspec
 
 from coppice_cli import console
-from retrain.search import choice, loop, probes, sensitivity, table
+from retrain.search import choice, loop, probes, sensitivity, terms
 
 if TYPE_CHECKING:
     import rich.table
 
     from retrain.evaluate import latency
 
-TARGETS: dict[table.Target, str] = {
+TARGETS: dict[terms.Target, str] = {
     "latency": "latency",
     "size": "size of the graph",
     "memory": "memory",
@@ -47,7 +47,7 @@ def show(
     if found.entries:
         screen.print(_front(found, wish))
     if found.chosen is not None:
-        screen.print(_widths(found.units, found.entries[found.chosen].widths))
+        screen.print(_widths(found, found.entries[found.chosen]))
     for line in sentences(found, wish):
         screen.print(line, markup=False, soft_wrap=True)
     screen.print(f"pictures: {page}", markup=False, soft_wrap=True)
@@ -70,10 +70,11 @@ def in_words(found: loop.Found, wish: choice.Wish) -> str:
     assert found.final is not None
     probe = found.entries[found.chosen].probe
     assert probe is not None
-    worst = f", {_points(probe.slice_drop)} on {probe.worst_slice}" if probe.worst_slice else ""
+    worst = f", {_points(probe.left * probe.slice_drop)} on {probe.worst_slice}"
     return (
         f"{found.final.cost.gain:.2f} times less {TARGETS[wish.terms.target]}, "
-        f"{_points(probe.drop)} points lost{worst}"
+        f"{_points(probe.expected)} points lost{worst if probe.worst_slice else ''} after the "
+        "recipe's own recovery, as expected"
     )
 
 
@@ -85,7 +86,7 @@ def _sensitivity(points: Sequence[sensitivity.Point]) -> rich.table.Table:
     shown = console.table(
         "group",
         "units",
-        "points lost at units kept, alone and without training",
+        "points lost at units or blocks kept, alone and without training",
         title="sensitivity",
         numbers=("units",),
     )
@@ -97,8 +98,8 @@ def _sensitivity(points: Sequence[sensitivity.Point]) -> rich.table.Table:
 
 def _front(found: loop.Found, wish: choice.Wish) -> rich.table.Table:
     target = wish.terms.target
-    numbers = (f"{target} x", "MACs x", "predicted", "lost", "worst slice")
-    shown = console.table("", *numbers, "slice", "budget", numbers=numbers, title="front")
+    numbers = (f"{target} x", "MACs x", "blocks out", "predicted", "lost", "expected")
+    shown = console.table("", *numbers, "worst slice", "budget", numbers=numbers, title="front")
     line = [
         (place, entry)
         for place, entry in enumerate(found.entries)
@@ -110,10 +111,11 @@ def _front(found: loop.Found, wish: choice.Wish) -> rich.table.Table:
             "*" if place == found.chosen else "",
             f"{entry.cost.gain:.2f}",
             f"{found.dense.macs / entry.cost.macs:.2f}",
+            str(len(entry.out)),
             f"{entry.damage:.3f}",
             "-" if probe is None else _points(probe.drop),
-            "-" if probe is None else _points(probe.slice_drop),
-            console.plain("" if probe is None else probe.worst_slice),
+            "-" if probe is None else _points(probe.expected),
+            console.plain("" if probe is None else _slice(probe)),
             _verdict(entry, wish),
         )
     return shown
@@ -125,17 +127,23 @@ def _verdict(entry: choice.Entry, wish: choice.Wish) -> str:
     return "[green]met[/]" if entry.met else "[red]missed[/]"
 
 
-def _widths(units: Mapping[str, int], kept: Mapping[str, int]) -> rich.table.Table:
+def _slice(probe: probes.Probe) -> str:
+    return f"{_points(probe.slice_drop)} {probe.worst_slice}" if probe.worst_slice else ""
+
+
+def _widths(found: loop.Found, entry: choice.Entry) -> rich.table.Table:
     shown = console.table("group", "units", "stay", title="widths", numbers=("units", "stay"))
-    for name, count in kept.items():
-        shown.add_row(console.plain(name), str(units[name]), str(count))
+    for name in entry.out:
+        shown.add_row(console.plain(name), "block", "left out")
+    for name, count in entry.widths.items():
+        shown.add_row(console.plain(name), str(found.units[name]), str(count))
     return shown
 
 
 def sentences(found: loop.Found, wish: choice.Wish) -> Iterator[str]:
     """Say what was found, the verdict first."""
     if found.chosen is None or found.final is None:
-        yield "no width was probed"
+        yield "nothing was probed"
     elif found.met:
         yield f"found: {in_words(found, wish)}"
     else:
@@ -152,6 +160,10 @@ def sentences(found: loop.Found, wish: choice.Wish) -> Iterator[str]:
         f"measured again with its trained weights: {final.macs_ratio:.2f} times fewer MACs; "
         f"latency {_gain(final.runtime)} than dense in the same runtime, {_gain(final.eager)} than "
         "dense in torch"
+    )
+    yield from (
+        f"{way.name}: {'taken' if way.taken else 'not taken'}, {way.reason}"
+        for way in final.packing.tried[1:]
     )
     yield (
         f"score {console.percent(probe.score)}, dense trained as long "

@@ -10,7 +10,8 @@ import msgspec
 
 from coppice import errors, files
 from coppice_cli import pruning, search_view
-from retrain.search import choice, loop, probes, table
+from retrain import choosing
+from retrain.search import choice, loop, probes, terms
 
 if TYPE_CHECKING:
     from coppice import settings
@@ -27,6 +28,7 @@ class Asked:
     minutes: float | None = None
     recipe: Path | None = None
     batch: int | None = None
+    blocks: bool | None = None
 
 
 def wish_of(asked: Asked, tree: settings.Settings) -> choice.Wish:
@@ -49,6 +51,7 @@ def wish_of(asked: Asked, tree: settings.Settings) -> choice.Wish:
         "max_slice_drop": asked.max_slice_drop,
         "minutes": asked.minutes,
         "batch_rows": asked.batch,
+        "blocks": asked.blocks,
     }
     section = _checked(tree.search, {n: v for n, v in changes.items() if v is not None})
     if asked.at_least is not None and asked.at_least <= 1.0:
@@ -58,11 +61,13 @@ def wish_of(asked: Asked, tree: settings.Settings) -> choice.Wish:
     budget = probes.Budget(drop=section.max_drop, slice_drop=section.max_slice_drop)
     return choice.Wish(
         base=pruning.recipe_of(pruning.Wish(recipe=asked.recipe), tree.prune),
-        terms=table.Terms(
+        leave_out=section.blocks,
+        terms=terms.Terms(
             target=section.target,
             batch=section.batch_rows,
             threads=tree.serve.model_threads,
-            engine=tree.pack.engines[0],
+            ways=_ways(tree, section.target),
+            min_gain=tree.pack.min_gain,
         ),
         at_least=asked.at_least,
         budget=budget if named or asked.at_least is None else None,
@@ -71,6 +76,14 @@ def wish_of(asked: Asked, tree: settings.Settings) -> choice.Wish:
         sensitivity_rows=section.sensitivity_rows,
         minutes=section.minutes,
     )
+
+
+def _ways(tree: settings.Settings, target: terms.Target) -> tuple[terms.Way, ...]:
+    """Return what may serve, the plain graph first; only a latency looks at the others."""
+    found = tuple(
+        terms.Way(engine=w.engine, precision=w.precision) for w in choosing.ways(tree.pack)
+    )
+    return found if target == "latency" else found[:1]
 
 
 def _checked(
@@ -120,7 +133,7 @@ def judge(found: loop.Found, wish: choice.Wish) -> None:
     what = "meets your budget" if wish.at_least is None else f"reaches {wish.at_least} times less"
     early = " (the time was up; run it again to go on)" if found.stopped else ""
     if found.chosen is None:
-        message = f"no width was probed{early}; allow more --minutes"
+        message = f"nothing was probed{early}; allow more --minutes"
     else:
         message = f"no width {what}; the best is {search_view.in_words(found, wish)}{early}"
     raise errors.BudgetMissed(message)

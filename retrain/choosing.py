@@ -82,7 +82,7 @@ def choose(graph: Path, data: project.Data, wish: Wish) -> packing.Packing:
     ArtifactError
         The first engine cannot run the plain graph.
     """
-    first, *others = _ways(wish.section)
+    first, *others = ways(wish.section)
     first = msgspec.structs.replace(first, bytes=graph.stat().st_size)
     with tempfile.TemporaryDirectory(prefix="coppice-") as name:
         int8 = Path(name) / artifact.MODEL
@@ -104,7 +104,7 @@ def choose(graph: Path, data: project.Data, wish: Wish) -> packing.Packing:
     return found
 
 
-def _ways(section: settings.PackSettings) -> list[packing.Tried]:
+def ways(section: settings.PackSettings) -> list[packing.Tried]:
     """Return what is to be tried, full precision on the first engine first."""
     wanted: dict[str, tuple[artifact.Precision, ...]] = {
         "fp32": ("fp32",),

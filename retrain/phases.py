@@ -43,3 +43,8 @@ class Phases:
         yield lambda share: self._progress(name, share)
         self._progress(name, 1.0)
         self.seconds[name] = self._timer.monotonic() - start
+
+
+def part(told: Callable[[float], None], done: int, count: int) -> Callable[[float], None]:
+    """Return what is told the share of one of so many parts, of which so many are done."""
+    return lambda share: told((done + share) / count)

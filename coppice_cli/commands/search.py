@@ -1,4 +1,4 @@
-"""`coppice search`: choose the widths of a recipe by what they cost on the target."""
+"""`coppice search`: choose blocks and widths of a recipe by what they cost on the target."""
 
 from __future__ import annotations
 
@@ -32,10 +32,16 @@ def search(
     ] = None,
     recipe: Annotated[
         Path | None,
-        typer.Option(metavar="FILE", help="JSON of the recipe whose widths are chosen."),
+        typer.Option(metavar="FILE", help="JSON of the recipe to fill in; its earlier steps stay."),
     ] = None,
     batch: Annotated[
         int | None, typer.Option(metavar="ROWS", help="Rows in the batch that is measured.")
+    ] = None,
+    blocks: Annotated[
+        bool | None,
+        typer.Option(
+            "--blocks/--no-blocks", help="Leave whole blocks out, too, or choose widths alone."
+        ),
     ] = None,
     out: Annotated[
         Path | None, typer.Option(metavar="FILE", help="Where the recipe found is written.")
@@ -45,11 +51,11 @@ def search(
     ] = False,
     as_json: options.Json = False,
 ) -> None:
-    """Find the widths that cost least within a budget of score, and write their recipe.
+    """Find blocks and widths that cost least within a budget of score; write the recipe.
 
-    Structures are measured on this machine, in the runtime that serves, and
-    remembered; a few are trained and compared with the dense parent trained as
-    long. A search that was stopped goes on where it was. With --at-least it is the
+    Structures are measured on this machine, in what may serve, and remembered; some
+    race in short recoveries, and the best are compared with the dense parent trained
+    as long. A search that was stopped goes on where it was. With --at-least it is the
     other way round: the least damage that reaches the cost.
 
     Exit code 4: no width meets the budget (the nearest is shown); 6: none to choose.
@@ -66,6 +72,7 @@ def search(
         minutes=minutes,
         recipe=recipe,
         batch=batch,
+        blocks=blocks,
     )
     wish = searching.wish_of(asked, tree)
     own, registry = compose.project_of(tree), compose.registry_of(tree)

@@ -8,7 +8,7 @@ from pathlib import Path
 import markupsafe
 
 from retrain.report import page, pruning_pictures, prunings
-from retrain.search import loop
+from retrain.search import choice, loop
 
 TEMPLATE = Path(__file__).parent / "search.html.j2"
 
@@ -63,7 +63,7 @@ def probed(found: loop.Found) -> list[prunings.Point]:
     return [
         prunings.Point(
             series="meets the budget" if entry.met else "misses the budget",
-            label=f"{found.dense.macs / entry.cost.macs:.1f}x fewer MACs",
+            label=_label(found, entry),
             gain=entry.cost.gain,
             quality=entry.probe.score,
             low=entry.cost.low,
@@ -72,6 +72,11 @@ def probed(found: loop.Found) -> list[prunings.Point]:
         for entry in found.entries
         if entry.probe is not None
     ]
+
+
+def _label(found: loop.Found, entry: choice.Entry) -> str:
+    fewer = f"{found.dense.macs / entry.cost.macs:.1f}x fewer MACs"
+    return f"{fewer}, {len(entry.out)} blocks out" if entry.out else fewer
 
 
 def _control(found: loop.Found) -> float | None:

@@ -1,4 +1,4 @@
-"""What is asked of a search, what is known of widths, and which of them to take: pure."""
+"""What is asked of a search, what is known of shapes, and which of them to take: pure."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import msgspec
 
 from retrain.pruning import recipe
-from retrain.search import probes, table
+from retrain.search import gauge, probes, terms
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -18,7 +18,9 @@ class Wish:
     Attributes
     ----------
     base
-        The recipe whose widths are to be chosen.
+        The recipe whose blocks and widths are to be chosen.
+    leave_out
+        Whether blocks may be left out, too.
     terms
         The target, and on what it is measured.
     at_least
@@ -27,7 +29,7 @@ class Wish:
     budget
         What the pruning may lose; `None` for whatever it takes, where `at_least` is asked for.
     effort
-        Of each probe.
+        Of each probe; a race takes a quarter of it.
     structures
         Most structures to measure.
     sensitivity_rows
@@ -37,7 +39,8 @@ class Wish:
     """
 
     base: recipe.Recipe
-    terms: table.Terms
+    leave_out: bool = True
+    terms: terms.Terms
     budget: probes.Budget | None
     at_least: float | None = None
     effort: probes.Effort
@@ -47,11 +50,13 @@ class Wish:
 
 
 class Entry(msgspec.Struct, frozen=True, kw_only=True):
-    """Widths on or off the front, and what is known of them."""
+    """A shape on or off the front, and what is known of it."""
 
+    out: tuple[str, ...] = ()
+    """Blocks that are left out, in the order in which they go."""
     widths: dict[str, int]
     """Units that stay of each group."""
-    cost: table.Cost
+    cost: gauge.Cost
     damage: float
     """Predicted, by the sensitivity sweep."""
     on_front: bool = False
@@ -77,7 +82,7 @@ def choose(entries: Sequence[Entry], wish: Wish) -> int | None:
     return min(good or probed, key=lambda place: _loss(entries[place]))
 
 
-def does(entry: Entry, cost: table.Cost, wish: Wish) -> bool:
+def does(entry: Entry, cost: gauge.Cost, wish: Wish) -> bool:
     """Say whether an entry does what is asked for, at a cost that was measured of it.
 
     A gain that is timed may be unlucky, so it falls short only where its interval does.
@@ -88,7 +93,7 @@ def does(entry: Entry, cost: table.Cost, wish: Wish) -> bool:
 
 def _loss(entry: Entry) -> float:
     assert entry.probe is not None
-    return entry.probe.drop
+    return entry.probe.expected
 
 
 def _excess(entry: Entry, wish: Wish) -> float:

@@ -37,8 +37,8 @@ class Estimate:
         self._sizes = {layer: _sizes(model, layer) for layer in self._macs}
         self._owned = _owned(coupled)
 
-    def macs(self, kept: Mapping[str, Floats]) -> Floats:
-        """Return the multiply-accumulates of many combinations at once, [combinations].
+    def macs(self, kept: Mapping[str, Floats], rows: int) -> Floats:
+        """Return the multiply-accumulates of so many combinations at once, [combinations].
 
         Parameters
         ----------
@@ -50,7 +50,6 @@ class Estimate:
             for name, units in zip(self._names, self._units, strict=True)
             if name in kept
         }
-        rows = len(next(iter(kept.values())))
         total = np.zeros(rows)
         for layer, macs in self._macs.items():
             left = whole = np.zeros(rows)

@@ -1,4 +1,4 @@
-"""Which widths are worth a probe, and which one to probe next. Pure.
+"""Which shapes are worth a probe, and which one to probe next. Pure.
 
 The front holds what nothing else beats: less predicted damage at every step towards dense, less
 cost at every step away from it. Probing it all would take hours. If damage only ever grows along
@@ -14,14 +14,20 @@ from typing import NamedTuple
 
 STEP = 1.02
 """How many times better the next point of a front has to be; less is noise of the clock."""
+CONTENDERS = 3
+"""Most points of a rung: of about the same gain, on different grounds."""
+RUNG = 1.2
+"""How many times better each rung of the ladder is than the one before."""
 
 
 class Point(NamedTuple):
-    """Widths by number, how many times better than dense they are, and their predicted damage."""
+    """A shape by number, how many times better than dense it is, and its predicted damage."""
 
     number: int
     gain: float
     damage: float
+    kind: int = 0
+    """What it stands on: damage is hard to compare from one ground to another."""
 
 
 def pareto(points: Sequence[Point], step: float = STEP) -> list[Point]:
@@ -38,6 +44,35 @@ Point(number=3, gain=3.0, damage=0.9)]
             best.append(point)
             reached = point.gain
     return best
+
+
+def ladder(
+    points: Sequence[Point], most: int = CONTENDERS, rung: float = RUNG
+) -> list[tuple[Point, ...]]:
+    """Return rungs of ever higher gain; on each, the mildest point that reaches it of every kind.
+
+    Of the kinds, those that are predicted to do least damage are taken. The highest gain there is
+    always is a rung.
+
+    >>> low, high, deep = Point(0, 1.5, 0.1), Point(1, 3.0, 0.9), Point(2, 3.1, 0.5, kind=1)
+    >>> [[point.number for point in rung] for rung in ladder([low, high, deep], rung=2.0)]
+    [[0, 2], [2, 1]]
+    """
+    lines = {kind: pareto([p for p in points if p.kind == kind]) for kind in _kinds(points)}
+    best = max((line[-1].gain for line in lines.values() if line), default=1.0)
+    count = max(math.ceil(math.log(best / STEP) / math.log(rung)), 0)
+    rungs: list[tuple[Point, ...]] = []
+    for number in range(count, -1, -1):
+        gain = max(best / rung**number, STEP)
+        reach = [next((p for p in line if p.gain >= gain), None) for line in lines.values()]
+        found = sorted((p for p in reach if p is not None), key=lambda p: (p.damage, -p.gain))
+        if found and tuple(found[:most]) not in rungs:
+            rungs.append(tuple(found[:most]))
+    return rungs
+
+
+def _kinds(points: Sequence[Point]) -> list[int]:
+    return sorted({point.kind for point in points})
 
 
 def next_probe(known: Mapping[int, bool], count: int) -> int | None:
@@ -68,10 +103,21 @@ def cheapest(known: Mapping[int, bool]) -> int | None:
     return max((place for place, met in known.items() if met), default=None)
 
 
-def reaching(points: Sequence[Point], gain: float) -> list[Point]:
-    """Return the points that are so many times better than dense, the least damage first."""
-    reached = [point for point in points if point.gain >= gain]
-    return sorted(reached, key=lambda point: (point.damage, -point.gain, point.number))
+def reaching(points: Sequence[Point], gain: float, most: int = CONTENDERS) -> list[Point]:
+    """Return some points that are so many times better than dense, the least damage first.
+
+    Of every kind the mildest comes before the second of any.
+    """
+    reached = sorted(
+        (point for point in points if point.gain >= gain),
+        key=lambda point: (point.damage, -point.gain, point.number),
+    )
+    seen: dict[int, int] = {}
+    ranked = []
+    for point in reached:
+        seen[point.kind] = seen.get(point.kind, 0) + 1
+        ranked.append((seen[point.kind], point))
+    return [point for _, point in sorted(ranked, key=lambda pair: pair[0])[:most]]
 
 
 def interpolated(known: Mapping[int, float], count: int, units: int) -> float:

@@ -1,46 +1,43 @@
-"""The flow of the search: sensitivity, candidates, table, front, probes, and the widths to take.
+"""The flow of the search: grounds, sensitivity, table, ladder, races, probes, and what to take.
 
 Called by `coppice search`. Takes a project and a wish; gives what was found, whether or not it is
 good enough. Everything that is measured is kept under the project's home as soon as it is known,
 so a search that was stopped, in whatever way, goes on where it was.
 
-Two ways of asking: the best cost within a budget of score, found by halving the front; or the least
-damage that reaches a cost, found among the mildest widths that do.
+Two ways of asking: the best cost within a budget of score, found by halving a ladder of costs; or
+the least damage that reaches a cost, found among the mildest shapes that do.
 """
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, TypeAlias
 
 import msgspec
-import numpy as np
 from torch import nn
 
 from coppice import clock, project
 from coppice.registry.base import Registry
 from retrain import material, network, parents, phases, proving, weights
-from retrain.pruning import recipe, schedule, units
+from retrain.pruning import recipe, schedule
 from retrain.search import (
+    chain,
     choice,
     deadline,
-    estimate,
     final,
     front,
+    grid,
+    grounds,
     probes,
     sensitivity,
     store,
     subject,
     table,
-    widths,
 )
 
 SYSTEM_CLOCK = clock.SystemClock()
 TABLE_SHARE = 0.5
 """Of the time that is left, the most that the table may take; the rest is for probes."""
-TRIES = 3
-"""Widths that are probed where a cost is asked for: of those that reach it, the mildest."""
 
 
 class Found(msgspec.Struct, frozen=True, kw_only=True):
@@ -49,6 +46,8 @@ class Found(msgspec.Struct, frozen=True, kw_only=True):
     sensitivity: tuple[sensitivity.Point, ...]
     units: dict[str, int]
     """Of every group, before."""
+    blocks: int
+    """That the search might have left out."""
     dense: schedule.Cost
     entries: tuple[choice.Entry, ...]
     chosen: int | None
@@ -72,7 +71,7 @@ def search(
     progress: phases.Progress = phases.silent,
     timer: clock.Clock = SYSTEM_CLOCK,
 ) -> Found:
-    """Search the widths of a project's dense parent, which is trained first where there is none.
+    """Search the shape of a project's dense parent, which is trained first where there is none.
 
     Parameters
     ----------
@@ -82,16 +81,16 @@ def search(
     Raises
     ------
     PruningError
-        The recipe is not one of widths, or the network has none to choose.
+        The recipe cannot be searched, or the network has nothing to choose.
     ArtifactError
         A structure cannot be exported, or its graph not be run.
     ProjectError
         The project's own code or data cannot be used.
     """
-    subject.check(wish.base)
+    parted = chain.parted(wish.base)
     steps = phases.Phases(progress, timer)
     with network.on_cores(own.settings.train.threads):
-        of = _subject(own, registry, wish.base, steps)
+        of = _subject(own, registry, grounds.Asked(parted, wish.leave_out), steps)
         until = None if wish.minutes is None else 60.0 * wish.minutes
         return _Search(own, of, wish, steps, deadline.Deadline(until, timer)).run()
 
@@ -105,10 +104,10 @@ def sweep(
     timer: clock.Clock = SYSTEM_CLOCK,
 ) -> tuple[sensitivity.Point, ...]:
     """Make the sensitivity sweep alone; raises as `search` does."""
-    subject.check(wish.base)
+    parted = chain.parted(wish.base)
     steps = phases.Phases(progress, timer)
     with network.on_cores(own.settings.train.threads):
-        of = _subject(own, registry, wish.base, steps)
+        of = _subject(own, registry, grounds.Asked(parted, wish.leave_out), steps)
         with steps.phase("sensitivity") as told:
             return tuple(sensitivity.sweep(of, wish.sensitivity_rows, _findings(own), told))
 
@@ -118,27 +117,26 @@ def _findings(own: project.Project) -> store.Store:
 
 
 def _subject(
-    own: project.Project, registry: Registry, base: recipe.Recipe, steps: phases.Phases
+    own: project.Project, registry: Registry, asked: grounds.Asked, steps: phases.Phases
 ) -> subject.Subject:
     tree = own.settings
     with steps.phase("data"):
         used = material.gather(own)
     with steps.phase("parent") as told:
         model = _parent(own, registry, used, told)
-    ready = copy.deepcopy(model)
-    units.prepare(ready, used.training)
+    key = {"project": used.fingerprint, "weights": subject.digest(model)}
+    with steps.phase("blocks"):
+        how = grounds.Plan(asked=asked, task=tree.project.task, seed=tree.project.seed, key=key)
+        laid = grounds.lay(model, used.data.train, how, _findings(own))
     return subject.Subject(
         model=model,
-        ready=ready,
-        coupled=subject.couple(ready, used.training, base),
-        base=base,
-        training=used.training,
-        validation=used.data.validation,
+        grounds=laid.grounds,
+        chain=laid.chain,
+        data=used.data,
         task=tree.project.task,
         scale=tree.project.scale,
-        classes=used.data.classes,
         seed=tree.project.seed,
-        key={"project": used.fingerprint, "weights": subject.digest(model)},
+        key=key,
     )
 
 
@@ -161,6 +159,10 @@ def _parent(
     return model
 
 
+Rung: TypeAlias = Sequence[front.Point]
+"""Shapes of about the same cost."""
+
+
 class _Search:
     """One search: what it works with, and what it has found so far."""
 
@@ -174,6 +176,7 @@ class _Search:
     ) -> None:
         self._of = of
         self._wish = wish
+        self._packed = proving.wish(own, of.data.classes)
         self._steps = steps
         self._until = until
         self._findings = _findings(own)
@@ -186,11 +189,12 @@ class _Search:
         self._prober = probes.Prober(
             of,
             section=own.settings.train,
-            rules=proving.rules(own, of.classes),
+            rules=proving.rules(own, of.data.classes),
             effort=wish.effort,
             findings=self._findings,
         )
         self._points: tuple[sensitivity.Point, ...] = ()
+        self._shapes: list[subject.Shape] = []
         self._entries: list[choice.Entry] = []
         self._unmeasured = 0
 
@@ -213,70 +217,58 @@ class _Search:
         self._points = tuple(points)
 
     def _fill(self) -> None:
-        kept, damage = self._candidates()
+        found = grid.candidates(self._of, self._points, self._wish.structures)
         with self._steps.phase(f"{self._wish.terms.target} table") as told:
-            costs = self._table.fill(kept, told, until=self._until.part(TABLE_SHARE))
+            costs = self._table.fill(
+                [each.shape for each in found], told, until=self._until.part(TABLE_SHARE)
+            )
         self._unmeasured = costs.count(None)
-        self._entries = [
-            choice.Entry(widths=dict(widths_), cost=cost, damage=float(harm))
-            for widths_, cost, harm in zip(kept, costs, damage, strict=True)
-            if cost is not None
-        ]
-
-    def _candidates(self) -> tuple[list[dict[str, int]], list[float]]:
-        """Return the widths that are worth a measurement, and their predicted damage."""
-        of = self._of
-        found = widths.families(of.coupled, of.base.align)
-        every = widths.combinations(found)
-        # The last keeps everything, and is the dense model itself.
-        places = np.array(every[:-1], dtype=np.int64).reshape(-1, len(found))
-        counts = {
-            group.name: np.array([level[index] for level in family.levels], dtype=np.float64)[
-                places[:, column]
-            ]
-            for column, family in enumerate(found)
-            for index, group in enumerate(family.groups)
-        }
-        damage = sensitivity.damage(self._points, found, places)
-        macs = estimate.Estimate(of.ready, of.training, of.coupled).macs(counts)
-        taken = widths.thinned(macs, damage, self._wish.structures)
-        chosen = [widths.chosen(found, places[at].tolist()) for at in taken]
-        return chosen, [float(damage[at]) for at in taken]
+        for each, cost in zip(found, costs, strict=True):
+            if cost is not None:
+                entry = choice.Entry(
+                    out=self._of.grounds[each.shape.ground].out,
+                    widths=dict(each.shape.kept),
+                    cost=cost,
+                    damage=each.damage,
+                )
+                self._shapes.append(each.shape)
+                self._entries.append(entry)
 
     def _probe(self) -> None:
         points = [
-            front.Point(number, entry.cost.gain, entry.damage)
-            for number, entry in enumerate(self._entries)
+            front.Point(number, entry.cost.gain, entry.damage, shape.ground)
+            for number, (shape, entry) in enumerate(zip(self._shapes, self._entries, strict=True))
         ]
-        line = front.pareto(points)
-        for point in line:
-            self._mark(point.number, on_front=True)
+        rungs = front.ladder(points)
+        for number in {point.number for rung in rungs for point in rung}:
+            self._mark(number, on_front=True)
         with self._steps.phase("null control") as told:
             self._prober.control(self._in_time(told))
         with self._steps.phase("probes") as told:
             if self._wish.at_least is None:
-                self._halve(line, told)
+                self._halve(rungs, told)
             else:
-                reached = front.reaching(points, self._wish.at_least)[:TRIES]
+                reached = front.reaching(points, self._wish.at_least)
                 # Where nothing reaches it, the nearest is probed to say what it would cost.
-                self._try(reached or line[-1:], told)
+                for rung in [reached] if reached else rungs[-1:]:
+                    self._met(rung, told)
 
-    def _halve(self, line: Sequence[front.Point], told: Callable[[float], None]) -> None:
+    def _halve(self, rungs: Sequence[Rung], told: Callable[[float], None]) -> None:
         known: dict[int, bool] = {}
-        expected = len(line).bit_length() + 1
-        while (place := front.next_probe(known, len(line))) is not None:
-            part = _part(told, len(known), max(expected, len(known) + 1))
-            known[place] = self._met(line[place].number, part)
+        expected = len(rungs).bit_length() + 1
+        while (place := front.next_probe(known, len(rungs))) is not None:
+            count = max(expected, len(known) + 1)
+            known[place] = self._met(rungs[place], phases.part(told, len(known), count))
 
-    def _try(self, line: Sequence[front.Point], told: Callable[[float], None]) -> None:
-        for done, point in enumerate(line):
-            self._met(point.number, _part(told, done, len(line)))
-
-    def _met(self, number: int, told: Callable[[float], None]) -> bool:
-        probe = self._prober.probe(self._entries[number].widths, self._in_time(told))
+    def _met(self, rung: Rung, told: Callable[[float], None]) -> bool:
+        """Let the shapes of a rung race, probe the best, and say whether it meets the budget."""
+        in_time = self._in_time(told)
+        shapes = [self._shapes[point.number] for point in rung]
+        best = shapes.index(self._prober.race(shapes, lambda share: in_time(share / 2)))
+        probe = self._prober.probe(shapes[best], lambda share: in_time(0.5 + share / 2))
         budget = self._wish.budget
         met = budget is None or budget.met_by(probe)
-        self._mark(number, probe=probe, met=met)
+        self._mark(rung[best].number, probe=probe, met=met)
         return met
 
     def _mark(self, number: int, **changes: Any) -> None:
@@ -296,11 +288,12 @@ class _Search:
         measured = None
         if chosen is not None:
             with self._steps.phase("final"):
-                model = self._prober.model(self._entries[chosen].widths)
-                measured = final.measure(self._of, self._wish.terms, model)
+                model = self._prober.model(self._shapes[chosen])
+                measured = final.measure(self._of, self._wish.terms, self._packed, model)
         return Found(
             sensitivity=self._points,
-            units={group.name: group.units for group in self._of.coupled},
+            units=self._of.units,
+            blocks=self._of.grounds[0].blocks,
             dense=schedule.cost(self._of.model, self._of.training),
             entries=tuple(self._entries),
             chosen=chosen,
@@ -310,12 +303,7 @@ class _Search:
                 and choice.does(self._entries[chosen], measured.cost, self._wish)
             ),
             final=measured,
-            recipe=None if chosen is None else self._of.recipe_for(self._entries[chosen].widths),
+            recipe=None if chosen is None else self._of.recipe_for(self._shapes[chosen]),
             unmeasured=self._unmeasured,
             stopped=stopped,
         )
-
-
-def _part(told: Callable[[float], None], done: int, count: int) -> Callable[[float], None]:
-    """Return what is told the share of one of so many parts."""
-    return lambda share: told((done + share) / count)

@@ -38,7 +38,7 @@ def recut(
     Parameters
     ----------
     graph
-        The exported graph of the model before the cut.
+        The exported graph of the structure's ground.
     structure
         The cut, and the model after it with the weights that it had.
     split

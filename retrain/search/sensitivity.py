@@ -1,9 +1,10 @@
-"""How much each group matters: the dense model with one group cut, scored without any training.
+"""How much each group and the blocks matter: what is lost without them, before any training.
 
-Each group is cut alone, to a few of its aligned counts; BatchNorm statistics are re-estimated, and
-validation rows are scored. The rise of the loss is what widths are ranked by, because the score of
-a thousand rows moves in coarse steps; the drop of the score is there for the reader. This is no
-forecast of the drop after training, and is never used as one: it only says which widths to probe.
+Each group is cut alone, to a few of its aligned counts, and blocks are left out alone, more and
+more of them; BatchNorm statistics are re-estimated, and validation rows are scored. The rise of the
+loss is what shapes are ranked by, because the score of a thousand rows moves in coarse steps; the
+drop of the score is there for the reader. This is no forecast of the drop after training, and is
+never used as one: it only says which shapes may race.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ import collections
 import copy
 import functools
 from collections.abc import Callable, Sequence
+from typing import TypeAlias
 
 import msgspec
 import numpy as np
@@ -22,19 +24,23 @@ from torch import nn
 from coppice import labels, project
 from coppice.labels import Floats
 from retrain import train
-from retrain.pruning import evidence, groups, surgery, units
-from retrain.search import front, store, subject, widths
+from retrain.pruning import blocks, evidence, groups, surgery, units
+from retrain.search import front, grounds, store, subject, widths
 
+Places: TypeAlias = npt.NDArray[np.int64]
+"""Levels of families, [combinations, families]."""
 SHARES = 3
 """Counts at which each group is measured; between them the damage is taken to be straight."""
+NORM_ROWS = 512
+"""Training rows that BatchNorm statistics are estimated on: enough to rank by."""
 
 
 class Point(msgspec.Struct, frozen=True, kw_only=True):
-    """One group, cut alone."""
+    """One group, cut alone; or some blocks left out, which are a group, too."""
 
     group: str
     units: int
-    """Before the cut."""
+    """Before the cut; blocks that might go."""
     kept: int
     drop: float
     """Of the mean score on validation rows, against the dense model; negative where it rose."""
@@ -56,7 +62,7 @@ def sampled(counts: Sequence[int], most: int = SHARES) -> tuple[int, ...]:
 def sweep(
     of: subject.Subject, rows: int, findings: store.Store, told: Callable[[float], None]
 ) -> list[Point]:
-    """Cut every group alone at a few counts, and measure each; what is known is not measured again.
+    """Measure every group alone at a few counts, and the blocks; what is known is not made again.
 
     Parameters
     ----------
@@ -65,31 +71,42 @@ def sweep(
     told
         The share that is done; may raise to stop.
     """
-    wanted = [
-        (group, count)
-        for group in of.coupled
-        for count in sampled(widths.counts(group, of.base.align))
-    ]
     bench = _Bench(of, subject.spread(of.validation, rows))
-    found = []
-    for number, (group, count) in enumerate(wanted):
+    wanted, found = alone(of), []
+    for number, (group, shape) in enumerate(wanted):
         told(number / len(wanted))
         key = {
             **of.key,
+            **of.chain.key(),
             "finding": "sensitivity",
-            "criterion": of.base.criterion,
-            "batch_norm_rows": of.base.batch_norm_rows,
             "rows": bench.split.rows,
-            "group": group.name,
-            "kept": count,
+            "out": of.grounds[shape.ground].out,
+            "kept": shape.kept,
         }
         point = findings.get(key, Point)
         if point is None:
-            point = bench.point(group, count)
+            point = bench.point(group, shape)
             findings.put(key, point)
         found.append(point)
     told(1.0)
     return found
+
+
+def alone(of: subject.Subject) -> list[tuple[groups.CoupledGroup | None, subject.Shape]]:
+    """Return what is measured: each group cut alone, then blocks left out alone, with no group.
+
+    A group is cut on the first ground that has it.
+    """
+    first: dict[str, tuple[int, groups.CoupledGroup]] = {}
+    for place, ground in enumerate(of.grounds):
+        for group in ground.coupled:
+            first.setdefault(group.name, (place, group))
+    cut = [
+        (group, subject.Shape(place, {group.name: count}))
+        for place, group in first.values()
+        for count in sampled(widths.counts(group, of.align))
+    ]
+    return [*cut, *((None, subject.Shape(place, {})) for place in range(1, len(of.grounds)))]
 
 
 class _Bench:
@@ -98,32 +115,39 @@ class _Bench:
     def __init__(self, of: subject.Subject, split: project.Split) -> None:
         self.of = of
         self.split = split
+        self._scores: dict[int, dict[str, torch.Tensor]] = {}
+
+    def scores(self, place: int) -> dict[str, torch.Tensor]:
+        """Return every unit's score by the recipe's criterion, of the model of a ground."""
+        if place not in self._scores:
+            of, ground = self.of, self.of.grounds[place]
+            gathered = evidence.gather(ground.ready, of.training, task=of.task, seed=of.seed)
+            scored = units.score(ground.coupled, gathered, of.chain.step.criterion)
+            names = [group.name for group in ground.coupled]
+            self._scores[place] = dict(zip(names, scored, strict=True))
+        return self._scores[place]
 
     @functools.cached_property
-    def scores(self) -> dict[str, torch.Tensor]:
-        """Every unit's score by the recipe's criterion, of the dense model."""
-        of = self.of
-        gathered = evidence.gather(of.ready, of.training, task=of.task, seed=of.seed)
-        scored = units.score(of.coupled, gathered, of.base.criterion)
-        return {group.name: score for group, score in zip(of.coupled, scored, strict=True)}
+    def start(self) -> tuple[float, float]:
+        """Score and loss of the first ground."""
+        return self.measure(self.of.grounds[0].model)
 
-    @functools.cached_property
-    def dense(self) -> tuple[float, float]:
-        """Score and loss of the dense model."""
-        return self.measure(self.of.model)
-
-    def point(self, group: groups.CoupledGroup, count: int) -> Point:
-        model = copy.deepcopy(self.of.ready)
-        kept = groups.choose(group, self.scores[group.name], count)
-        surgery.replay(model, surgery.plan(model, [(group, kept)]))
-        train.reestimate_batch_norm(model, self.of.training, self.of.base.batch_norm_rows)
+    def point(self, group: groups.CoupledGroup | None, shape: subject.Shape) -> Point:
+        """Measure a shape in which one group is cut, or none and only blocks are left out."""
+        ground = self.of.grounds[shape.ground]
+        model = copy.deepcopy(ground.ready)
+        if group is not None:
+            count = shape.kept[group.name]
+            kept = groups.choose(group, self.scores(shape.ground)[group.name], count)
+            surgery.replay(model, surgery.plan(model, [(group, kept)]))
+        train.reestimate_batch_norm(model, self.of.training, NORM_ROWS)
         score, loss = self.measure(model)
         return Point(
-            group=group.name,
-            units=group.units,
-            kept=count,
-            drop=self.dense[0] - score,
-            rise=loss - self.dense[1],
+            group=blocks.GROUP if group is None else group.name,
+            units=ground.blocks if group is None else group.units,
+            kept=ground.blocks - len(ground.out) if group is None else shape.kept[group.name],
+            drop=self.start[0] - score,
+            rise=loss - self.start[1],
         )
 
     def measure(self, model: nn.Module) -> tuple[float, float]:
@@ -139,19 +163,24 @@ class _Bench:
 
 
 def damage(
-    points: Sequence[Point], found: Sequence[widths.Family], places: npt.NDArray[np.int64]
+    points: Sequence[Point], ground: grounds.Ground, found: Sequence[widths.Family], places: Places
 ) -> Floats:
     """Return the predicted damage of combinations: the sum over all groups, [combinations].
 
     Parameters
     ----------
+    ground
+        What they are made on; blocks that it has left out count, too.
+    found
+        Its families.
     places
         The level of each family, int64 [combinations, families].
     """
     known: dict[str, dict[int, float]] = collections.defaultdict(dict)
     for point in points:
         known[point.group][point.kept] = point.rise
-    total = np.zeros(len(places))
+    left = ground.blocks - len(ground.out)
+    total = np.full(len(places), front.interpolated(known[blocks.GROUP], left, ground.blocks))
     for column, family in enumerate(found):
         for index, group in enumerate(family.groups):
             levels = [

@@ -1,4 +1,4 @@
-"""What is searched: a dense model, its data, its groups, and the recipe around its widths."""
+"""What is searched: a dense model, its data, the grounds to choose widths on, and the recipe."""
 
 from __future__ import annotations
 
@@ -15,9 +15,16 @@ import numpy as np
 import torch
 from torch import nn
 
-from coppice import errors, labels, project
-from retrain.pruning import groups, jobs, recipe, surgery, trial, units
-from retrain.search import widths
+from coppice import labels, project
+from retrain.pruning import groups, recipe, surgery
+from retrain.search import chain, grounds, widths
+
+
+class Shape(NamedTuple):
+    """What a pruned model is like: the number of its ground, and the units that stay of groups."""
+
+    ground: int
+    kept: widths.Widths
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
@@ -28,113 +35,81 @@ class Subject:
     ----------
     model
         The dense parent, trained, in evaluation mode; never changed.
-    ready
-        The same, prepared to be cut: attention with free widths inside.
-    coupled
-        Groups of `ready` whose cut the model's own code can follow.
-    base
-        The recipe whose `amounts` the search chooses.
-    training, validation
-        Rows to learn and score from, and rows to measure the damage on.
-    task, scale, classes, seed
+    grounds
+        What widths are chosen on: the model without the first blocks of one order, none first.
+    chain
+        The recipe around what is chosen.
+    data
+        The training split to learn and score from, the validation split to measure the damage on.
+    task, scale, seed
         Of the project.
     key
         What every finding about this model follows from, beside what it names itself.
     """
 
     model: nn.Module
-    ready: nn.Module
-    coupled: tuple[groups.CoupledGroup, ...]
-    base: recipe.Recipe
-    training: project.Split
-    validation: project.Split
+    grounds: tuple[grounds.Ground, ...]
+    chain: chain.Chain
+    data: project.Data
     task: labels.Task
     scale: float
-    classes: tuple[str, ...]
     seed: int
     key: Mapping[str, Any]
+
+    @property
+    def training(self) -> project.Split:
+        """Rows to learn and score from."""
+        return self.data.train
+
+    @property
+    def validation(self) -> project.Split:
+        """Rows to measure the damage on."""
+        return self.data.validation
+
+    @property
+    def base(self) -> recipe.Recipe:
+        """The recipe that was given."""
+        return self.chain.base
+
+    @property
+    def align(self) -> int:
+        """Channel counts that remain are multiples of this."""
+        return self.chain.step.align
+
+    @property
+    def units(self) -> dict[str, int]:
+        """How many units each group has before the search."""
+        return {group.name: group.units for ground in self.grounds for group in ground.coupled}
 
     def copy(self) -> nn.Module:
         """Return a copy of the dense model that may be changed."""
         return copy.deepcopy(self.model).eval()
 
-    def structure(self, kept: widths.Widths) -> Structure:
-        """Return a model of these widths whose weights mean nothing: the first units stay."""
+    def structure(self, shape: Shape) -> Structure:
+        """Return a model of this shape whose weights mean nothing: the first units stay."""
+        ground = self.grounds[shape.ground]
         chosen = [
-            (group, groups.choose(group, -torch.arange(float(group.units)), kept[group.name]))
-            for group in self.coupled
-            if group.name in kept
+            (group, groups.choose(group, -torch.arange(float(group.units)), shape.kept[group.name]))
+            for group in ground.coupled
+            if group.name in shape.kept
         ]
-        record = surgery.plan(self.ready, chosen)
-        return Structure(surgery.replay(copy.deepcopy(self.ready), record), record)
+        record = surgery.plan(ground.ready, chosen)
+        model = surgery.replay(copy.deepcopy(ground.ready), record)
+        return Structure(shape.ground, model, record)
 
-    def recipe_for(self, kept: widths.Widths, **changes: Any) -> recipe.Recipe:
-        """Return the base recipe with the amounts that leave these widths."""
-        amounts = widths.amounts(self.coupled, kept)
-        return dataclasses.replace(self.base, amount=0.0, amounts=amounts, scope="local", **changes)
+    def recipe_for(self, shape: Shape, **changes: Any) -> recipe.Recipe:
+        """Return the whole recipe that leaves this shape."""
+        ground = self.grounds[shape.ground]
+        amounts = widths.amounts(ground.coupled, shape.kept)
+        return self.chain.filled(ground.out, amounts, **changes)
 
 
 class Structure(NamedTuple):
-    """A model of chosen widths, and the record that made it of the prepared one."""
+    """A model of a chosen shape, and the record that made it of its ground's prepared one."""
 
+    ground: int
     model: nn.Module
     record: surgery.Surgery
-
-
-def check(base: recipe.Recipe) -> None:
-    """Refuse a recipe whose widths cannot be searched.
-
-    Raises
-    ------
-    PruningError
-        It does not cut channels, or goes on with another level.
-    """
-    if base.level != "neuron" or base.then:
-        levels = " then ".join(step.level for step in base.steps)
-        message = (
-            f"the search chooses widths, and this recipe cuts {levels}; give it a recipe of level "
-            "neuron alone, and put the other levels behind what it finds"
-        )
-        raise errors.PruningError(message)
-
-
-def couple(
-    ready: nn.Module, training: project.Split, base: recipe.Recipe
-) -> tuple[groups.CoupledGroup, ...]:
-    """Find the groups of a model, and leave out those that its own code cannot lose channels of.
-
-    Parameters
-    ----------
-    ready
-        Prepared to be cut.
-
-    Raises
-    ------
-    PruningError
-        Nothing of the network can be removed.
-    """
-    found = units.couple(ready, training, base.inside)
-    narrow = [
-        (group, groups.choose(group, torch.zeros(group.units), widths.step(group, base.align)))
-        for group in found.groups
-    ]
-    record = trial.workable(ready, jobs.example(training), narrow)
-    stuck = {whole.name for whole in record.whole}
-    free = tuple(
-        group
-        for group in found.groups
-        if group.name not in stuck and widths.step(group, base.align) < group.units
-    )
-    if not free:
-        reasons = [f"{whole.name!r}: {whole.reason}" for whole in (*found.whole, *record.whole)]
-        reasons += [
-            f"{group.name!r} has {group.units} units, no more than one step"
-            for group in found.groups
-            if group.name not in stuck
-        ]
-        message = "no width of this network can be chosen; " + "; ".join(reasons)
-        raise errors.PruningError(message)
-    return free
 
 
 def spread(split: project.Split, rows: int) -> project.Split:

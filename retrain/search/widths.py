@@ -13,6 +13,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import TypeAlias
 
 import numpy as np
+import numpy.typing as npt
 
 from coppice.labels import Floats
 from retrain.pruning import allocation, groups
@@ -155,12 +156,20 @@ def chosen(found: Sequence[Family], places: Sequence[int]) -> dict[str, int]:
     }
 
 
-def thinned(cost: Floats, damage: Floats, most: int, each: int = EACH) -> list[int]:
+def thinned(
+    cost: Floats,
+    damage: Floats,
+    most: int,
+    each: int = EACH,
+    *,
+    kinds: npt.NDArray[np.int64] | None = None,
+) -> list[int]:
     """Return the places of a few combinations that cover all costs: of each cost the mildest.
 
     The costs' logarithms are cut into equal bins; of each the `each` with the least predicted
-    damage are kept, ties to the cheaper one. They come in an order that covers all costs early, so
-    that a search that runs out of time has seen something of each.
+    damage are kept, ties to the cheaper one, the mildest of every kind before the second of any.
+    They come in an order that covers all costs early, so that a search that runs out of time has
+    seen something of each.
 
     Parameters
     ----------
@@ -168,6 +177,8 @@ def thinned(cost: Floats, damage: Floats, most: int, each: int = EACH) -> list[i
         Predicted, above 0 and at least 0, for each combination [combinations].
     most
         How many are kept at most.
+    kinds
+        What predictions are less sure to compare than within, [combinations]; one kind without it.
 
     Examples
     --------
@@ -178,14 +189,25 @@ def thinned(cost: Floats, damage: Floats, most: int, each: int = EACH) -> list[i
     logs = np.log(cost)
     span = float(logs.max() - logs.min()) or 1.0
     number = np.minimum(((logs - logs.min()) / span * bins).astype(np.int64), bins - 1)
-    ranked = np.lexsort((cost, damage))
-    by_bin: dict[int, list[int]] = {}
-    for place in ranked.tolist():
-        by_bin.setdefault(int(number[place]), []).append(place)
-    order = _spread(sorted(by_bin))
-    return [by_bin[at][rank] for rank in range(each) for at in order if rank < len(by_bin[at])][
+    of_kind = np.zeros(len(cost), dtype=np.int64) if kinds is None else kinds
+    by_bin: dict[int, dict[int, list[int]]] = {}
+    for place in np.lexsort((cost, damage)).tolist():
+        by_bin.setdefault(int(number[place]), {}).setdefault(int(of_kind[place]), []).append(place)
+    ranked = {at: _in_turn(list(found.values())) for at, found in by_bin.items()}
+    order = _spread(sorted(ranked))
+    return [ranked[at][rank] for rank in range(each) for at in order if rank < len(ranked[at])][
         :most
     ]
+
+
+def _in_turn(lists: Sequence[Sequence[int]]) -> list[int]:
+    """Return the firsts of all lists, then their seconds, and so on.
+
+    >>> _in_turn([[1, 2, 3], [4]])
+    [1, 4, 2, 3]
+    """
+    turns = itertools.zip_longest(*lists)
+    return [place for turn in turns for place in turn if place is not None]
 
 
 def _spread(values: Sequence[int]) -> list[int]:

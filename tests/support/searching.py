@@ -17,7 +17,7 @@ from torch import nn
 from coppice import project, settings
 from coppice.testing import MemoryRegistry
 from retrain.pruning import recipe
-from retrain.search import choice, loop, probes, table
+from retrain.search import choice, loop, probes, terms
 
 WIDE, NARROW = 32, 16
 
@@ -60,7 +60,7 @@ def own_of(folder: Path) -> project.Project:
 def wish(**changes: Any) -> choice.Wish:
     asked: dict[str, Any] = {
         "base": recipe.Recipe(criterion="magnitude", learning_rate=0.01),
-        "terms": table.Terms(target="macs"),
+        "terms": terms.Terms(target="macs"),
         "budget": probes.Budget(drop=0.05, slice_drop=0.2),
         "effort": probes.Effort(epochs=2, rows=400),
         "structures": 9,
@@ -81,7 +81,7 @@ def findings(folder: Path) -> dict[str, int]:
 
 
 def main(folder: str, target: Any) -> None:
-    found = search(Path(folder), terms=table.Terms(target=target), structures=3)
+    found = search(Path(folder), terms=terms.Terms(target=target), structures=3)
     told = {str(entry.widths): entry.cost for entry in found.entries}
     sys.stdout.buffer.write(msgspec.json.encode(told, order="sorted"))
 

@@ -81,6 +81,7 @@ def test_every_default_is_a_promise() -> None:
         },
         "search": {
             "target": "latency",
+            "blocks": True,
             "max_drop": 0.005,
             "max_slice_drop": 0.05,
             "batch_rows": 1,

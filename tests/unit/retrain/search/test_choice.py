@@ -2,12 +2,12 @@ from __future__ import annotations
 
 from typing import Any
 
-from retrain.search import choice, probes, table
+from retrain.search import choice, gauge, probes
 from tests.support import searching
 
 
 def entry(gain: float, drop: float | None = None, *, met: bool | None = None) -> choice.Entry:
-    cost = table.Cost(
+    cost = gauge.Cost(
         dense=gain, pruned=1.0, gain=gain, low=gain, high=gain, macs=100, parameters=10
     )
     probe = None
@@ -18,6 +18,7 @@ def entry(gain: float, drop: float | None = None, *, met: bool | None = None) ->
             drop=drop,
             low=drop,
             high=drop,
+            expected=drop,
             worst_slice="",
             slice_drop=0.0,
             slice_low=0.0,

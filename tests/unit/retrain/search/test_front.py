@@ -73,6 +73,48 @@ def test_points_that_reach_a_gain_come_with_the_least_damage_first() -> None:
     assert front.reaching(points, 4.0) == []
 
 
+def test_of_every_kind_the_mildest_comes_before_the_second_of_any() -> None:
+    points = [Point(0, 2.0, 0.1), Point(1, 2.0, 0.2), Point(2, 2.0, 0.9, kind=1)]
+    assert [point.number for point in front.reaching(points, 2.0)] == [0, 2, 1]
+    assert [point.number for point in front.reaching(points, 2.0, most=2)] == [0, 2]
+
+
+def numbers(rungs: list[tuple[Point, ...]]) -> list[list[int]]:
+    return [[point.number for point in rung] for rung in rungs]
+
+
+def test_a_ladder_goes_by_equal_factors_to_the_highest_gain() -> None:
+    points = [Point(0, 1.5, 0.1), Point(1, 2.1, 0.2), Point(2, 4.0, 0.4)]
+    # Down from 4 by factors of 2: 4, 2, and 1.02, which is the least.
+    assert numbers(front.ladder(points, rung=2.0)) == [[0], [1], [2]]
+
+
+def test_a_rung_holds_the_mildest_point_of_every_kind_that_reaches_it() -> None:
+    points = [
+        Point(0, 2.0, 0.3),
+        Point(1, 2.2, 0.1),
+        Point(2, 2.4, 0.2, kind=1),
+        Point(3, 1.9, 0.0, kind=2),
+    ]
+    # 2.4 is only reached by 2; 1.2 below it, 2.0 by 1 and 2; and 1.67 by 3, too.
+    assert numbers(front.ladder(points, rung=1.2))[-3:] == [[3, 1, 2], [1, 2], [2]]
+
+
+def test_of_many_kinds_those_are_taken_that_are_predicted_to_do_least() -> None:
+    points = [Point(kind, 2.0, 0.1 * kind, kind=kind) for kind in range(5)]
+    assert numbers(front.ladder(points)) == [[0, 1, 2]]
+    assert numbers(front.ladder(points, most=1)) == [[0]]
+
+
+def test_the_same_points_are_one_rung() -> None:
+    assert numbers(front.ladder([Point(0, 30.0, 0.5)])) == [[0]]
+
+
+def test_where_nothing_is_better_than_dense_there_is_no_ladder() -> None:
+    assert front.ladder([Point(0, 1.01, 0.0)]) == []
+    assert front.ladder([]) == []
+
+
 def test_damage_between_two_counts_lies_on_the_line_between_them() -> None:
     known = {8: 0.4, 24: 0.1}
     assert front.interpolated(known, 16, 32) == pytest.approx(0.25)  # half way from 24 to 8

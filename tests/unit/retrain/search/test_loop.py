@@ -80,19 +80,6 @@ def test_without_time_the_search_ends_cleanly_and_says_so(tmp_path: Path) -> Non
     assert found.recipe is None
 
 
-@pytest.mark.parametrize(
-    "base",
-    [
-        recipe.Recipe(then=(recipe.Step(criterion="magnitude"),)),
-        recipe.Recipe(level="connection", criterion="magnitude"),
-    ],
-    ids=["a chain", "another level"],
-)
-def test_a_recipe_of_more_than_widths_is_refused(tmp_path: Path, base: recipe.Recipe) -> None:
-    with pytest.raises(errors.PruningError, match="chooses widths"):
-        searching.search(tmp_path, base=base)
-
-
 def test_a_network_without_a_width_to_choose_is_refused(tmp_path: Path) -> None:
     with pytest.raises(errors.PruningError, match="no width of this network can be chosen"):
         searching.search(tmp_path, base=recipe.Recipe(criterion="magnitude", align=64))

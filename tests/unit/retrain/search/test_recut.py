@@ -1,34 +1,32 @@
 from __future__ import annotations
 
-import copy
+import tempfile
 from pathlib import Path
 
 import pytest
 
 from retrain import onnx_export
-from retrain.pruning import groups, recipe, surgery, units
-from retrain.search import recut, subject
+from retrain.pruning import groups, recipe, surgery
+from retrain.search import chain, grounds, recut, store, subject
 from tests.support import architectures
 
 NETS = architectures.ARCHITECTURES
 
 
-def cut_in_half(kind: str) -> tuple[subject.Subject, subject.Structure]:
+def cut_in_half(kind: str, out: int = 0) -> tuple[subject.Subject, subject.Structure]:
     made = NETS[kind]
-    model, rows = made.model(), made.data().train
-    ready = copy.deepcopy(model)
-    units.prepare(ready, rows)
-    coupled = units.couple(ready, rows).groups
+    model, data = made.model(), made.data()
+    asked = grounds.Asked(chain.parted(recipe.Recipe(align=1)), leave_out=out > 0)
+    plan = grounds.Plan(asked=asked, task=made.task, seed=0, key={})
+    with tempfile.TemporaryDirectory() as folder:
+        laid = grounds.lay(model, data.train, plan, store.Store(Path(folder)))
     of = subject.Subject(
         model=model,
-        ready=ready,
-        coupled=coupled,
-        base=recipe.Recipe(),
-        training=rows,
-        validation=rows,
+        grounds=laid.grounds,
+        chain=laid.chain,
+        data=data,
         task=made.task,
         scale=1.0,
-        classes=(),
         seed=0,
         key={},
     )
@@ -36,9 +34,9 @@ def cut_in_half(kind: str) -> tuple[subject.Subject, subject.Structure]:
         group.name: groups.kept_count(
             group.units, 0.5, blocks=group.blocks, width=group.width, runs=group.runs
         )
-        for group in coupled
+        for group in of.grounds[out].coupled
     }
-    return of, of.structure(half)
+    return of, of.structure(subject.Shape(out, half))
 
 
 @pytest.mark.parametrize("kind", ["residual-cnn", "depthwise-cnn", "mlp", "recommender"])
@@ -50,6 +48,14 @@ def test_a_graph_is_cut_without_an_export_and_answers_like_the_cut_model(
     onnx_export.export(of.model, of.training, dense, task=of.task)
     assert recut.recut(dense, structure, of.training, pruned, task=of.task)
     assert pruned.stat().st_size < dense.stat().st_size
+
+
+def test_the_graph_of_a_model_without_a_block_is_cut_the_same_way(tmp_path: Path) -> None:
+    of, structure = cut_in_half("residual-cnn", out=1)
+    without, pruned = tmp_path / "without.onnx", tmp_path / "pruned.onnx"
+    onnx_export.export(of.grounds[1].model, of.training, without, task=of.task)
+    assert recut.recut(without, structure, of.training, pruned, task=of.task)
+    assert pruned.stat().st_size < without.stat().st_size
 
 
 def test_a_cut_graph_is_as_large_as_the_exported_one(tmp_path: Path) -> None:
@@ -86,6 +92,7 @@ def test_the_record_of_another_model_is_refused(tmp_path: Path) -> None:
     dense = tmp_path / "dense.onnx"
     onnx_export.export(of.model, of.training, dense, task=of.task)
     mixed = subject.Structure(
+        0,
         structure.model,
         surgery.Surgery(cuts=other.record.cuts, selections=other.record.selections),
     )

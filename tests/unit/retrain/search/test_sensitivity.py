@@ -7,7 +7,7 @@ import pytest
 
 from coppice.testing import MemoryRegistry
 from retrain.pruning import groups
-from retrain.search import loop, sensitivity, widths
+from retrain.search import grounds, loop, sensitivity, widths
 from tests.support import searching
 
 
@@ -16,6 +16,11 @@ def sweep(folder: Path) -> dict[tuple[str, int], sensitivity.Point]:
         searching.own_of(folder), MemoryRegistry(folder / "versions"), searching.wish()
     )
     return {(point.group, point.kept): point for point in points}
+
+
+def ground(out: tuple[str, ...]) -> grounds.Ground:
+    model = searching.build_model()
+    return grounds.Ground(out=out, blocks=2, model=model, ready=model, coupled=())
 
 
 def test_every_group_is_cut_alone_to_a_few_of_its_counts(tmp_path: Path) -> None:
@@ -50,5 +55,11 @@ def test_the_damage_of_a_combination_is_the_sum_over_its_groups() -> None:
         sensitivity.Point(group="b", units=16, kept=8, drop=0.0, rise=0.5),
     ]
     # Both at 8 units: 0.3 + 0.5; both whole: nothing.
-    found = sensitivity.damage(points, families, np.array([[0], [1]]))
+    found = sensitivity.damage(points, ground(()), families, np.array([[0], [1]]))
     assert found.tolist() == pytest.approx([0.8, 0.0])
+
+
+def test_the_damage_of_blocks_that_are_left_out_is_added() -> None:
+    points = [sensitivity.Point(group="layers", units=2, kept=1, drop=0.0, rise=0.4)]
+    found = sensitivity.damage(points, ground(("b",)), (), np.empty((1, 0), dtype=np.int64))
+    assert found.tolist() == pytest.approx([0.4])

@@ -4,13 +4,13 @@ from pathlib import Path
 
 import pytest
 
-from retrain.search import store, subject, table
+from retrain.search import gauge, store, subject, terms
 from tests.support import searching
 
 
-def costs(folder: Path, target: table.Target, structures: int = 9) -> dict[str, table.Cost]:
-    terms = table.Terms(target=target)
-    found = searching.search(folder, terms=terms, structures=structures)
+def costs(folder: Path, target: terms.Target, structures: int = 9) -> dict[str, gauge.Cost]:
+    on = terms.Terms(target=target)
+    found = searching.search(folder, terms=on, structures=structures)
     return {str(sorted(entry.widths.items())): entry.cost for entry in found.entries}
 
 
@@ -45,20 +45,20 @@ def test_a_damaged_entry_is_measured_again_and_the_others_are_not(tmp_path: Path
 
 
 def test_a_latency_depends_on_the_machine_and_a_count_does_not() -> None:
-    timed, counted = table.Terms(target="latency").key(), table.Terms(target="macs").key()
-    assert timed["processor"] == table.processor() != ""
+    timed, counted = terms.Terms(target="latency").key(), terms.Terms(target="macs").key()
+    assert timed["processor"] == terms.processor() != ""
     assert "runtime" in timed
     assert "processor" not in counted
 
 
 @pytest.mark.parametrize("field", ["batch", "threads"])
 def test_other_terms_are_another_entry(field: str) -> None:
-    assert table.Terms(**{field: 1}).key() != table.Terms(**{field: 2}).key()
+    assert terms.Terms(**{field: 1}).key() != terms.Terms(**{field: 2}).key()
 
 
 def test_one_thread_is_timed_by_the_processor_and_several_by_the_wall() -> None:
-    assert table.Terms(threads=1).clock == "cpu"
-    assert table.Terms(threads=2).clock == "wall"
+    assert terms.Terms(threads=1).clock == "cpu"
+    assert terms.Terms(threads=2).clock == "wall"
 
 
 def test_a_structure_is_told_by_its_shapes_and_its_source_and_not_by_its_weights() -> None:

@@ -89,6 +89,13 @@ def test_of_about_the_same_cost_the_mildest_stay() -> None:
     assert widths.thinned(cost, damage, most=2, each=1) == [1, 2]
 
 
+def test_the_mildest_of_every_kind_stays_before_the_second_of_any() -> None:
+    cost, damage = np.ones(4), np.array([0.1, 0.2, 0.3, 0.9])
+    kinds = np.array([0, 0, 0, 1])
+    assert widths.thinned(cost, damage, most=2, each=2, kinds=kinds) == [0, 3]
+    assert widths.thinned(cost, damage, most=3, each=3, kinds=kinds) == [0, 3, 1]
+
+
 def test_thinning_takes_all_where_there_are_few_and_repeats_itself() -> None:
     cost, damage = np.array([1.0, 2.0, 4.0]), np.array([0.3, 0.2, 0.1])
     first = widths.thinned(cost, damage, most=9, each=3)
