@@ -36,13 +36,15 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Made:
         root=folder,
         project=settings.ProjectSettings(name="digits"),
         train=settings.TrainSettings(epochs=3, learning_rate=5e-3),
-        pack=settings.PackSettings(precision="int8", batch_rows=16, max_drop=0.03),
+        pack=settings.PackSettings(precision="int8", batch_rows=16, max_drop=0.05),
         inspect=settings.InspectSettings(sections=("metrics",)),
     )
     own = project.Project(settings=tree, build_model=packable.wide, load_data=packable.data)
     registry = MemoryRegistry(folder / "registry")
     request = candidate.CandidateRequest(recipe=RECIPE, force=True)
-    found = candidate.make(own, registry, MemoryLog(), request, timer=ManualClock())
+    with pytest.MonkeyPatch.context() as patch:
+        packable.time_by_size(patch)
+        found = candidate.make(own, registry, MemoryLog(), request, timer=ManualClock())
     return Made(own, registry, found)
 
 
