@@ -59,10 +59,12 @@ class Scale:
     """Windows for each reference; an even number."""
     power_references: int
     rounds: int
+    rate: float = RATE
+    """Stated false-alarm rate; the rarer, the more windows are drawn to know what is rare."""
 
 
 FULL = Scale(references=24, windows=10, power_references=10, rounds=7)
-QUICK = Scale(references=1, windows=4, power_references=1, rounds=1)
+QUICK = Scale(references=1, windows=2, power_references=1, rounds=1, rate=0.2)
 
 Floats = np.ndarray
 Draw = Callable[[np.random.Generator, int], Floats]
@@ -294,7 +296,7 @@ def alarm_row(setting: Setting, scale: Scale) -> tuple[dict[str, Any], Alarms]:
     for number in range(references):
         rng = np.random.default_rng([SEED, number])
         HALVES.draw(rng)
-        one_reference(setting, scale.windows, rng, found)
+        one_reference(setting, scale, rng, found)
     return table_row(setting.name, setting.reference, setting.window, found), found
 
 
@@ -317,16 +319,16 @@ def is_clean(setting: Setting) -> bool:
     return "clean" in setting.name
 
 
-def one_reference(setting: Setting, windows: int, rng: np.random.Generator, found: Alarms) -> None:
+def one_reference(setting: Setting, scale: Scale, rng: np.random.Generator, found: Alarms) -> None:
     """Draw a reference and its windows, and note who raises an alarm."""
     reference = setting.clean(rng, setting.reference)
     names = [f"c{place}" for place in range(reference.shape[1])]
-    chosen = DriftSettings(window=setting.window, false_alarm_rate=RATE)
+    chosen = DriftSettings(window=setting.window, false_alarm_rate=scale.rate)
     ours = drift.Drift.calibrate(reference, names, chosen, seed=int(rng.integers(2**31)))
     defaults = evidently_defaults(reference, setting.categories)
     draw = setting.shifted or setting.clean
     looks = []
-    for _ in range(windows):
+    for _ in range(scale.windows):
         window = draw(rng, setting.window)
         looks.append(ours.look(window))
         drifted = defaults(window)
