@@ -110,7 +110,7 @@ def test_every_engine_and_precision_is_tried_and_keeps_the_score(tmp_path: Path)
     ]
     assert sum(way.taken for way in found.tried) == 1
     distances = [way.quality.drop for way in found.tried if way.quality is not None]
-    # A few rows of the 100, more or fewer by processor; full precision on another engine loses none.
+    # A few rows of the 100, as the processor rounds; full precision on another engine loses none.
     assert len(distances) == 4
     assert distances[0] == 0.0
     assert max(map(abs, distances)) <= 0.05
