@@ -4,8 +4,10 @@ PYTHON ?= python3.11
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
+# Processes that test at the same time; `make test WORKERS=0` tests in one, as plain pytest does.
+WORKERS ?= $(shell [ "$$(getconf _NPROCESSORS_ONLN)" -ge 2 ] && echo 2 || echo 0)
 
-.PHONY: setup demo demo-kafka test check lint types contracts chart wheel clean fuzz bench-kill-trials bench-relay-trials bench-serving
+.PHONY: setup demo demo-kafka test check lint types contracts chart wheel wheel-installed wheel-demo clean fuzz bench-kill-trials bench-relay-trials bench-serving
 
 setup: $(READY)
 
@@ -25,8 +27,11 @@ demo: setup
 demo-kafka: setup
 	$(BIN)/python -m tests.support.with_kafka $(BIN)/coppice demo
 
+# A file's tests stay together, because they share what is dear to make; the files come in the order
+# of their names, so that those that take minutes begin first. Threads would only take turns.
 test: setup build/s3-venv/.ready
-	$(BIN)/python -m pytest
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest \
+	  --numprocesses $(WORKERS) --dist loadfile --no-loadscope-reorder
 
 check: lint types contracts test
 
@@ -48,9 +53,15 @@ chart: setup
 	cp monitoring/dashboards/*.json helm/coppice/files/dashboards/
 	$(BIN)/python helm/reference.py
 
-# The built wheel, in an environment of its own, runs the demo. What is installed, and in which order,
-# is what the worker's image installs.
-wheel: setup
+# The built wheel, in an environment of its own, runs the demo.
+wheel: wheel-installed
+	$(MAKE) wheel-demo
+
+wheel-demo:
+	cd build/wheel && venv/bin/coppice demo
+
+# What is installed, and in which order, is what the worker's image installs.
+wheel-installed: setup
 	rm -rf build/wheel && mkdir -p build/wheel
 	$(BIN)/python -m build --wheel --outdir build/wheel .
 	python3 -m venv build/wheel/venv
@@ -58,7 +69,6 @@ wheel: setup
 	build/wheel/venv/bin/pip install --quiet --constraint constraints.txt \
 	  "$$(ls build/wheel/*.whl)[kafka,parquet,k8s]"
 	build/wheel/venv/bin/pip check
-	cd build/wheel && venv/bin/coppice demo
 
 # What serving is compared with lives in environments of its own; wrk comes from the system.
 bench-serving: setup build/bench-venv/.ready build/bench-mlserver-venv/.ready
