@@ -89,26 +89,45 @@ def show_gates(screen: rich.console.Console, results: tuple[gates.GateResult, ..
     screen.print(table)
     for sentence in gates.refusals(results):
         screen.print(sentence, markup=False, soft_wrap=True)
+    excused = ", ".join(result.name for result in results if _is_excused(result))
+    if excused:
+        screen.print(
+            f"past the limit, but not beyond what chance explains: {excused}",
+            markup=False,
+            soft_wrap=True,
+        )
     if gates.not_judged(results):
         names = ", ".join(gates.not_judged(results))
         screen.print(f"not judged, because not measured: {names}", markup=False, soft_wrap=True)
+
+
+def _unit(result: gates.GateResult) -> str:
+    # Cards of the first schema leave the unit to the name.
+    return result.unit or {"latency": "times", "min score": "share"}.get(result.name, "drop")
+
+
+def _is_excused(result: gates.GateResult) -> bool:
+    """Say whether a gate passed although its figure is past the limit: its interval is not."""
+    if not result.passed or result.figure is None or _unit(result) == "share":
+        return False
+    short = result.threshold - result.figure
+    return short > 0.0 if _unit(result) == "times" else short < 0.0
 
 
 def _in_units(result: gates.GateResult, value: float | None) -> str:
     """Write a gate's figure in its unit: a gain, a share, or a change of score in points."""
     if value is None:
         return "-"
-    # Cards of the first schema leave the unit to the name.
-    match result.unit or {"latency": "times", "min score": "share"}.get(result.name, "drop"):
+    match _unit(result):
         case "times":
             return console.ratio(value)
         case "share":
             return console.percent(value, 2)
         case "rise":
-            return f"{100.0 * value:+.2f} points"
+            return console.points(value)
         case _:
             # A gate speaks of the drop; a reader expects a loss to be negative.
-            return f"{-100.0 * value:+.2f} points"
+            return console.points(-value)
 
 
 def what_was_cut(cut: prunings.Cut) -> Iterator[str]:

@@ -97,6 +97,25 @@ def ratio(value: float | None) -> str:
     return "-" if value is None else f"{value:.2f}x"
 
 
+def counted(number: int, noun: str) -> str:
+    """Write a number of things.
+
+    >>> counted(1, "time"), counted(1200, "time")
+    ('1 time', '1,200 times')
+    """
+    return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"
+
+
+def points(share: float) -> str:
+    """Write a change of score with its sign; what rounds to nothing has none.
+
+    >>> points(-0.0137), points(0.0), points(-0.00001)
+    ('-1.37 points', '0.00 points', '0.00 points')
+    """
+    rounded = round(100.0 * share, 2)
+    return f"{rounded:+.2f} points" if rounded else "0.00 points"
+
+
 def plain(text: str) -> rich.text.Text:
     """Return text that is shown as it is, square brackets too."""
     return rich.text.Text(text)

@@ -164,6 +164,6 @@ def _refusals(made: records.Candidate) -> str:
 def _processes(seen: snapshot.Snapshot) -> str:
     return ", ".join(
         f"{process.name} {process.phase}"
-        + (f" (restarted {process.restarts} times)" if process.restarts else "")
+        + (f" (restarted {console.counted(process.restarts, 'time')})" if process.restarts else "")
         for process in seen.processes
     )

@@ -232,7 +232,7 @@ def _decay(case: ChampionCase) -> records.Verdict:
 def _missing(case: ChampionCase) -> str:
     labels = case.score.labels if case.score else 0
     if labels < case.min_labels:
-        return f"only {labels} labels, of the {case.min_labels} that it takes"
+        return f"only {labels} of the {case.min_labels} labels that it takes"
     if not case.looks:
         return "no window has been compared with the reference yet"
     return case.looks[-1].reason if case.looks[-1].alarmed is None else ""

@@ -235,7 +235,8 @@ def _nearest(tag: str, aliases: Mapping[base.Alias, str], held: Catalogue) -> st
     name = tag.partition(":")[0]
     names = held.names()
     if name not in names:
-        return f"known names: {', '.join(sorted(names)) or 'none yet'}"
+        known_names = ", ".join(sorted(names)) or "none yet"
+        return f"known names: {known_names}; `coppice prune` makes a project's first version"
     known = [*held.tags(name), *(f"{name}:{alias}" for alias in sorted(aliases))]
     near = difflib.get_close_matches(tag, known, n=5, cutoff=0.0)
     hint = f"the nearest: {', '.join(near) or 'none yet'}"

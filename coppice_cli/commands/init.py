@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -28,6 +29,6 @@ def init(
         f"\nNext: look at {directory / 'project.py'}, put your own model and data in, then\n",
         soft_wrap=True,
     )
-    where = "" if directory.resolve() == Path.cwd() else f" -C {directory}"
+    where = "" if directory.resolve() == Path.cwd() else f" -C {shlex.quote(str(directory))}"
     for command in ("doctor", "prune", "up"):
         screen.print(f"    coppice {command}{where}", soft_wrap=True)

@@ -30,7 +30,7 @@ def prune(
     ] = None,
     amount: Annotated[
         float | None,
-        typer.Option(help="Share of channels, blocks or weights to remove, in (0, 1)."),
+        typer.Option(help="Share of channels, blocks or weights to remove, from 0 up to below 1."),
     ] = None,
     scope: Annotated[
         str | None,

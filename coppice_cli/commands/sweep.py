@@ -14,7 +14,8 @@ Criteria = Annotated[
     typer.Option(metavar="NAME,...", help="What to compare, or all; random is always among them."),
 ]
 Amounts = Annotated[
-    str, typer.Option(metavar="SHARE,...", help="Shares that are removed, each in (0, 1).")
+    str,
+    typer.Option(metavar="SHARE,...", help="Shares that are removed, each from 0 up to below 1."),
 ]
 Seeds = Annotated[
     int, typer.Option(min=1, help="Trainings of each; the spread between them is shown.")

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from rich import console
 
-from coppice import eventlog, records
+from coppice import errors, eventlog, records
 from coppice.eventlog import base
 from coppice_cli.demo import follow, phases, report, screen, stage
 
@@ -22,11 +22,16 @@ ARRIVAL_SECONDS = 60.0
 
 
 def main(folder: Path | None = None) -> int:
-    """Play the whole story and say how it went."""
+    """Play the whole story and say how it went.
+
+    Raises
+    ------
+    ProjectError
+        The folder holds something already, or cannot be made.
+    """
     terminal = console.Console()
     shown = screen.Screen(terminal, start=time.time())
-    where = folder or Path(tempfile.mkdtemp(prefix="coppice-demo-"))
-    where.mkdir(parents=True, exist_ok=True)
+    where = Path(tempfile.mkdtemp(prefix="coppice-demo-")) if folder is None else _empty(folder)
     on = stage.build(where, shown)
     begun = time.monotonic()
     outcomes = _play(on)
@@ -37,6 +42,20 @@ def main(folder: Path | None = None) -> int:
     terminal.print(f"\n{verdict} in {time.monotonic() - begun:.0f} s; report with pictures: {page}")
     terminal.print(f"look around: coppice status --project {where}", soft_wrap=True)
     return 0 if holds else 1
+
+
+def _empty(folder: Path) -> Path:
+    """Make a folder to play in: one that holds something may be a project of the user's."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        held = next(folder.iterdir(), None)
+    except OSError as cause:
+        message = f"cannot play in {folder}: {cause}"
+        raise errors.ProjectError(message) from cause
+    if held is not None:
+        message = f"{folder} is not empty ({held.name}); name a folder that is, or none at all"
+        raise errors.ProjectError(message)
+    return folder
 
 
 def _play(on: stage.Stage) -> list[screen.Outcome]:

@@ -6,6 +6,7 @@ import contextlib
 import dataclasses
 import importlib
 import os
+import shlex
 import shutil
 import signal
 import socket
@@ -45,7 +46,7 @@ class Stage:
     def command(self, *words: str) -> subprocess.CompletedProcess[str]:
         """Run a command of ours on the demo's project."""
         argv = [sys.executable, "-m", "coppice_cli", words[0], "--project", str(self.folder)]
-        self.screen.say(f"$ coppice {' '.join(words)}")
+        self.screen.say(f"$ coppice {shlex.join(words)}")
         done = subprocess.run(
             [*argv, *words[1:]],
             capture_output=True,

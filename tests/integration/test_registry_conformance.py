@@ -175,7 +175,7 @@ class TestLookingUp:
             registry.path("tinny:champion")
 
     def test_an_empty_registry_says_that_it_is(self, registry: Registry) -> None:
-        with pytest.raises(errors.UnknownVersion, match="known names: none yet"):
+        with pytest.raises(errors.UnknownVersion, match="none yet; `coppice prune` makes"):
             registry.path("tiny:champion")
 
     def test_an_alias_that_no_rollout_has_set_says_what_sets_it(

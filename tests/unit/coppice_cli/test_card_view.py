@@ -90,6 +90,33 @@ def test_every_gate_is_a_line_with_its_unit() -> None:
     assert ["min", "score", "passed", "96.50%", "90.00%"] in rows
 
 
+def _judged(name: str, figure: float, threshold: float) -> gates.GateResult:
+    return gates.GateResult(
+        name=name, passed=True, figure=figure, threshold=threshold, sentence="fine"
+    )
+
+
+@pytest.mark.parametrize(
+    ("name", "figure", "threshold", "told"),
+    [
+        # 1.37 points were lost of 1.00 allowed, 0.99 times the speed found of 1.00 asked.
+        ("score", 0.0137, 0.01, True),
+        ("latency", 0.99, 1.0, True),
+        ("score", 0.005, 0.01, False),
+        ("latency", 1.01, 1.0, False),
+        ("min score", 0.965, 0.9, False),
+    ],
+)
+def test_a_gate_that_passes_past_its_limit_says_that_it_may_be_chance(
+    name: str, figure: float, threshold: float, *, told: bool
+) -> None:
+    stream = io.StringIO()
+    results = (_judged(name, figure, threshold),)
+    card_view.show_gates(rich.console.Console(file=stream, width=80), results)
+    sentence = f"past the limit, but not beyond what chance explains: {name}"
+    assert (sentence in stream.getvalue()) is told
+
+
 def test_a_failed_gate_says_what_it_found() -> None:
     text = _shown(MADE, CARD)
     assert "gate 'slice [x]': a drop of 10.00 points exceeds the 5.00 allowed\n" in text

@@ -235,8 +235,8 @@ class TestChampion:
     @pytest.mark.parametrize(
         ("changes", "missing"),
         [
-            ({"score": None}, "only 0 labels, of the 60 that it takes"),
-            ({"score": GOOD._replace(labels=59)}, "only 59 labels, of the 60 that it takes"),
+            ({"score": None}, "only 0 of the 60 labels that it takes"),
+            ({"score": GOOD._replace(labels=59)}, "only 59 of the 60 labels that it takes"),
             ({"looks": []}, "no window has been compared with the reference yet"),
             ({"looks": [CLEAN, BLIND]}, "the window has 9 of 400 rows"),
         ],

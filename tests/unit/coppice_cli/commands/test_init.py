@@ -41,3 +41,8 @@ def test_an_unknown_task_is_wrong_usage_that_lists_the_known(call: Call, tmp_pat
     result = call("init", tmp_path, "--task", "clustering")
     assert result.code == 2
     assert "multiclass" in result.err
+
+
+def test_a_folder_with_a_space_can_be_pasted_into_a_shell(call: Call, tmp_path: Path) -> None:
+    result = call("init", tmp_path / "my model")
+    assert f"coppice prune -C '{tmp_path / 'my model'}'" in result.out
