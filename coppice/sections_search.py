@@ -32,7 +32,7 @@ class SearchSettings(Section):
     probe_epochs: int = Field(default=2, ge=1)
     """Passes of fine-tuning of each probe, and of the null control that it is compared with. Too
     few make every width look too narrow."""
-    probe_rows: int = Field(default=20_000, ge=2)
+    probe_rows: int = Field(default=10_000, ge=2)
     """Training rows that a probe learns from, at most; a quarter of them in a race. Fewer make the
     search faster, and what is expected of the whole recovery less sure."""
     minutes: float | None = Field(default=None, gt=0)

@@ -94,8 +94,12 @@ def cut(model: nn.Module, job: jobs.Job) -> surgery.Surgery:
     if GROUP not in job.before:
         known = [block.module for block in found.group.modules]
         recipe.check_named(job.step, [GROUP, *known])
-    gathered = evidence.gather(model, job.split, task=job.task, seed=job.seed)
-    scores = units.score([found.group], gathered, job.step.criterion, job.step.level)[0]
+    if job.step.share(GROUP):
+        gathered = evidence.gather(model, job.split, task=job.task, seed=job.seed)
+        scores = units.score([found.group], gathered, job.step.criterion, job.step.level)[0]
+    else:
+        # All that goes is named, so nothing has to be ranked.
+        scores = torch.zeros(found.group.units, dtype=torch.float64)
     gone, whole = together(model, jobs.example(job.split), choose(found.group, scores, job))
     left = job.left.get(GROUP, found.group.units)
     record = surgery.Surgery(

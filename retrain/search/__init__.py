@@ -1,5 +1,6 @@
-"""The search for widths: what each group of channels costs, what it is worth, and what to keep.
+"""The search for chains: which blocks to leave out, what widths to keep, and what it all costs.
 
-`loop` is the flow. `widths`, `estimate`, `front` and `words` are pure rules; `sensitivity`, `table`
-and `probes` measure; `store` keeps what was measured, so that nothing is ever measured twice.
+`loop` is the flow. `chain`, `widths`, `estimate`, `grid`, `front` and `choice` are rules that
+measure nothing; `grounds`, `sensitivity`, `gauge`, `probes` and `final` measure; all findings are
+kept, so that nothing is ever measured twice.
 """

@@ -17,8 +17,9 @@ import torch
 from torch import nn
 
 from coppice import errors, labels, project
+from retrain import store
 from retrain.pruning import blocks, evidence, groups, jobs, recipe, schedule, surgery, trial, units
-from retrain.search import chain, store, widths
+from retrain.search import chain, widths
 
 MOST = 8
 """Most grounds; of a network of more blocks, numbers of them that are evenly spaced."""

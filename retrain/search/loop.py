@@ -18,7 +18,7 @@ from torch import nn
 
 from coppice import clock, project
 from coppice.registry.base import Registry
-from retrain import material, network, parents, phases, proving, weights
+from retrain import material, network, parents, phases, proving, store, weights
 from retrain.pruning import recipe, schedule
 from retrain.search import (
     chain,
@@ -30,7 +30,6 @@ from retrain.search import (
     grounds,
     probes,
     sensitivity,
-    store,
     subject,
     table,
 )

@@ -26,10 +26,10 @@ from torch import nn
 
 from coppice import project, settings
 from coppice.labels import Floats
-from retrain import phases, recovery, train, weights
+from retrain import phases, recovery, store, train, weights
 from retrain.evaluate import evaluation
 from retrain.pruning import surgery
-from retrain.search import store, subject
+from retrain.search import subject
 
 QUARTER = 4
 """A race is so many times shorter than a probe."""
@@ -278,7 +278,8 @@ class Prober:
     @functools.cached_property
     def _taught(self) -> torch.Tensor:
         """The dense model's answers, which every probe learns from."""
-        return train.raw(self._of.model, self._rows, self._of.task)
+        with self._of.asking():
+            return train.raw(self._of.model, self._rows, self._of.task).float()
 
     def _compared(
         self, model: nn.Module, record: surgery.Surgery, control: Floats, early: float
@@ -337,7 +338,7 @@ class Prober:
         }
 
     def _weights(self, key: store.Key) -> Path:
-        return self._findings.path(key, ".safetensors")
+        return self._findings.path(key, store.ARRAYS)
 
     def _keep(self, key: store.Key, model: nn.Module, finding: msgspec.Struct) -> None:
         """Write weights, then the finding, so that one which can be read has its weights."""

@@ -23,9 +23,9 @@ from torch import nn
 
 from coppice import labels, project
 from coppice.labels import Floats
-from retrain import train
+from retrain import store, train
 from retrain.pruning import blocks, evidence, groups, surgery, units
-from retrain.search import front, grounds, store, subject, widths
+from retrain.search import front, grounds, subject, widths
 
 Places: TypeAlias = npt.NDArray[np.int64]
 """Levels of families, [combinations, families]."""
@@ -140,7 +140,8 @@ class _Bench:
             count = shape.kept[group.name]
             kept = groups.choose(group, self.scores(shape.ground)[group.name], count)
             surgery.replay(model, surgery.plan(model, [(group, kept)]))
-        train.reestimate_batch_norm(model, self.of.training, NORM_ROWS)
+        with self.of.asking():
+            train.reestimate_batch_norm(model, self.of.training, NORM_ROWS)
         score, loss = self.measure(model)
         return Point(
             group=blocks.GROUP if group is None else group.name,
@@ -153,7 +154,8 @@ class _Bench:
     def measure(self, model: nn.Module) -> tuple[float, float]:
         """Return mean score and mean loss on the rows."""
         of, split = self.of, self.split
-        raw = torch.from_numpy(train.logits(model, split.inputs, task=of.task))
+        with of.asking():
+            raw = torch.from_numpy(train.logits(model, split.inputs, task=of.task))
         answers = raw if of.task == "regression" else raw.softmax(dim=1)
         targets = split.targets.astype(np.float64)
         score = labels.scores(answers.numpy(), targets, task=of.task, scale=of.scale).mean()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import copy
 import dataclasses
 import hashlib
@@ -80,6 +81,10 @@ class Subject:
     def units(self) -> dict[str, int]:
         """How many units each group has before the search."""
         return {group.name: group.units for ground in self.grounds for group in ground.coupled}
+
+    def asking(self) -> contextlib.AbstractContextManager[object]:
+        """Let models answer in the recipe's own precision inside a block."""
+        return torch.autocast("cpu", torch.bfloat16, enabled=self.base.precision == "bf16")
 
     def copy(self) -> nn.Module:
         """Return a copy of the dense model that may be changed."""

@@ -7,7 +7,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from retrain.search import deadline, gauge, store, subject, terms
+from retrain import store
+from retrain.search import deadline, gauge, subject, terms
 
 
 class Table:

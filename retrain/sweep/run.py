@@ -17,9 +17,9 @@ import numpy as np
 from coppice import clock, errors, project
 from coppice.labels import Floats
 from coppice.registry import base
-from retrain import card, network, parents
+from retrain import card, network, parents, store
 from retrain.report import prunings
-from retrain.sweep import bench, plan, record, store, summary
+from retrain.sweep import bench, plan, record, summary
 
 PARTS = "parts"
 """Folder of the finished parts, below the sweep's."""
@@ -70,10 +70,15 @@ class _Work:
         # What cannot be made today, but may be tomorrow, is not kept.
         self._troubled: dict[record.Combination, record.Outcome] = {}
 
-    def _key(self, *follows_from: object) -> str:
-        return store.key(record.SCHEMA, self.shared.digest, self._libraries, *follows_from)
+    def _key(self, *follows_from: object) -> store.Key:
+        return {
+            "schema": record.SCHEMA,
+            "ground": self.shared.digest,
+            "libraries": self._libraries,
+            "follows from": follows_from,
+        }
 
-    def _outcome_key(self, combination: record.Combination) -> str:
+    def _outcome_key(self, combination: record.Combination) -> store.Key:
         return self._key(self.plan.recipe(combination), combination.seed)
 
     def missing(self) -> list[record.Combination]:
@@ -144,7 +149,7 @@ class _Work:
             self._parts.put(key, graph)
         return graph
 
-    def _control_key(self, combination: record.Combination) -> str:
+    def _control_key(self, combination: record.Combination) -> store.Key:
         recipe = self.plan.recipe(combination)
         return self._key(
             "null control",
@@ -185,14 +190,11 @@ class _Work:
             for each in outcomes
             if each.measured is not None
         }
-        controls = {
-            key: self._parts.get(key, record.Control)
-            for key in dict.fromkeys(
-                self._control_key(each.combination)
-                for each in outcomes
-                if each.measured is not None
-            )
-        }
+        controls = [
+            self._parts.get(self._control_key(each.combination), record.Control)
+            for each in outcomes
+            if each.measured is not None
+        ]
         tree = self.shared.tree
         epochs = {each.combination: each.measured.epochs for each in outcomes if each.measured}
         return record.Sweep(
@@ -209,7 +211,7 @@ class _Work:
             score=float(np.mean(self.shared.scores(self._parent_answers))),
             dense=bench.network_of(self.shared, self.shared.parent.model),
             dense_graph=dense,
-            controls=tuple(each for each in controls.values() if each is not None),
+            controls=tuple(dict.fromkeys(each for each in controls if each is not None)),
             outcomes=tuple(outcomes),
             edges=summary.edges(scores, epochs, confidence=tree.gates.confidence),
         )

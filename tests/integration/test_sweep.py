@@ -40,11 +40,11 @@ class Story(NamedTuple):
 
 def parts(folder: Path) -> dict[str, int]:
     """When each finished part was written, by name, in nanoseconds."""
-    return {path.name: path.stat().st_mtime_ns for path in (folder / "parts").glob("*.json")}
+    return {path.name: path.stat().st_mtime_ns for path in (folder / "parts").rglob("*.json")}
 
 
 def outcomes(folder: Path) -> int:
-    return sum(b'"combination"' in path.read_bytes() for path in (folder / "parts").glob("*.json"))
+    return sum(b'"combination"' in path.read_bytes() for path in (folder / "parts").rglob("*.json"))
 
 
 def command(project: Path) -> list[str]:

@@ -88,7 +88,7 @@ def test_every_default_is_a_promise() -> None:
             "structures": 120,
             "sensitivity_rows": 1000,
             "probe_epochs": 2,
-            "probe_rows": 20_000,
+            "probe_rows": 10_000,
             "minutes": None,
         },
         "gates": {

@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from retrain import onnx_export
+from retrain import onnx_export, store
 from retrain.pruning import groups, recipe, surgery
-from retrain.search import chain, grounds, recut, store, subject
+from retrain.search import chain, grounds, recut, subject
 from tests.support import architectures
 
 NETS = architectures.ARCHITECTURES

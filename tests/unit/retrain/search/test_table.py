@@ -4,7 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from retrain.search import gauge, store, subject, terms
+from retrain import store
+from retrain.search import gauge, subject, terms
 from tests.support import searching
 
 

@@ -1,8 +1,9 @@
 """What was measured, on disk: one file for each finding, there as a whole or not at all.
 
-Several processes may read and write one store. A finding lies under the digest of its key, with
-the key beside it for the reader and a digest of both, so that a file that was damaged is the same
-as none: its finding is made again.
+Called by the search and by the sweep. Several processes may read and write one store. A finding
+lies under the digest of its key, with the key beside it for the reader and a digest of both, so
+that a file that was damaged is the same as none: its finding is made again. Arrays that belong to a
+finding are written before it; a process that is killed leaves whole findings and nothing else.
 """
 
 from __future__ import annotations
@@ -15,11 +16,16 @@ from pathlib import Path
 from typing import Any, TypeAlias, TypeVar
 
 import msgspec
+import numpy as np
+import safetensors.numpy
 
-from coppice import files
+from coppice import errors, files
+from coppice.labels import Floats
 
 Key: TypeAlias = Mapping[str, Any]
 """All that a finding follows from, as values that JSON can hold."""
+ARRAYS = ".safetensors"
+"""How the file of a finding's arrays, or of a model's weights, ends."""
 Finding = TypeVar("Finding", bound=msgspec.Struct)
 
 
@@ -62,17 +68,36 @@ class Store:
         except (OSError, msgspec.MsgspecError):
             return None
 
-    def put(self, key: Key, finding: msgspec.Struct) -> None:
+    def arrays(self, key: Key) -> dict[str, Floats]:
+        """Return the arrays of a finding that is there, as float64."""
+        found = safetensors.numpy.load_file(self.path(key, ARRAYS))
+        return {name: array.astype(np.float64) for name, array in found.items()}
+
+    def put(
+        self, key: Key, finding: msgspec.Struct, arrays: Mapping[str, Floats] | None = None
+    ) -> None:
         """Keep a finding durably, in the place of an older one under the same key.
+
+        Parameters
+        ----------
+        arrays
+            What goes with it by name; kept as float32.
 
         Raises
         ------
-        OSError
+        EnvironmentProblem
             The disk is full, or the folder cannot be written.
         """
         told = msgspec.json.encode(finding)
         entry = _Entry(dict(key), msgspec.Raw(told), _digest(key, told))
-        files.replace(self.path(key), msgspec.json.encode(entry))
+        try:
+            if arrays:
+                content = {name: array.astype(np.float32) for name, array in arrays.items()}
+                files.replace(self.path(key, ARRAYS), safetensors.numpy.save(content))
+            files.replace(self.path(key), msgspec.json.encode(entry))
+        except OSError as cause:
+            message = f"what was measured cannot be kept in {self.folder}: {cause}"
+            raise errors.EnvironmentProblem(message) from cause
 
     @contextlib.contextmanager
     def turn(self) -> Iterator[None]:

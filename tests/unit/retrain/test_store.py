@@ -6,9 +6,12 @@ import sys
 from pathlib import Path
 
 import msgspec
+import numpy as np
 import pytest
 
-from retrain.search import store
+from coppice import errors
+from retrain import store
+from retrain.pruning import recipe
 
 KEY = {"what": "apple", "size": 3}
 
@@ -80,9 +83,44 @@ def test_a_finding_under_the_name_of_another_key_is_none(kept: store.Store) -> N
     assert kept.get(other, Weight) is None
 
 
+def test_a_finding_is_found_again_with_its_arrays(kept: store.Store) -> None:
+    kept.put(KEY, Weight(150.0), {"scores": np.array([0.0, 1.0, 0.5])})
+    found = store.Store(kept.folder)
+    assert found.get(KEY, Weight) == Weight(150.0)
+    assert found.arrays(KEY)["scores"].tolist() == [0.0, 1.0, 0.5]
+
+
+def test_arrays_are_there_before_the_finding_that_tells_of_them(
+    kept: store.Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    written: list[str] = []
+    replace = store.files.replace
+
+    def noted(path: Path, content: bytes) -> None:
+        written.append(path.suffix)
+        replace(path, content)
+
+    monkeypatch.setattr(store.files, "replace", noted)
+    kept.put(KEY, Weight(150.0), {"scores": np.zeros(2)})
+    assert written == [".safetensors", ".json"]
+
+
+def test_a_folder_that_cannot_be_written_is_named(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(errors.EnvironmentProblem, match="what was measured cannot be kept in"):
+        store.Store(tmp_path / "file").put(KEY, Weight(150.0))
+
+
+def test_a_key_may_hold_a_recipe_and_follows_from_every_part_of_it(kept: store.Store) -> None:
+    kept.put({"recipe": recipe.Recipe(), "seed": 1}, Weight(150.0))
+    assert kept.get({"recipe": recipe.Recipe(), "seed": 1}, Weight) == Weight(150.0)
+    assert kept.get({"recipe": recipe.Recipe(amount=0.4), "seed": 1}, Weight) is None
+    assert kept.get({"recipe": recipe.Recipe(), "seed": 2}, Weight) is None
+
+
 def test_a_turn_that_a_killed_process_held_is_free_again(kept: store.Store) -> None:
     code = (
-        "import sys, time; from pathlib import Path; from retrain.search import store\n"
+        "import sys, time; from pathlib import Path; from retrain import store\n"
         "with store.Store(Path(sys.argv[1])).turn():\n"
         "    print('held', flush=True); time.sleep(600)"
     )
