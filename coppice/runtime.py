@@ -183,7 +183,8 @@ class Session:
         try:
             outputs = self._session.run(self.outputs, self._feeds(inputs))
         except (*_FAILURES, ValueError) as cause:  # ValueError: an input is missing
-            message = f"{self._path} failed: {cause}"
+            # Clients read this: they need not know where it lies.
+            message = f"{self._path.parent.name}/{self._path.name} failed: {cause}"
             raise errors.ArtifactError(message) from cause
         return dict(zip(self.outputs, outputs, strict=True))
 

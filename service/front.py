@@ -19,6 +19,9 @@ from service import admission, compose, engine, http, protocol, recorder, replie
 _LOG = structlog.get_logger()
 _HEADER_LENGTH = protocol.HEADER_LENGTH.encode()
 
+_POLICY = b"default-src 'self'; style-src 'self' 'unsafe-inline'; img-src 'self' data:"
+"""What BentoML's page may load: its own files, and not the tag manager that it names as well."""
+
 _REFUSED = (
     "the statistics, configuration and repository extensions are not spoken here: figures are at "
     "/metrics, tensors at /v2/models/MODEL, and versions come and go by `coppice rollout`"
@@ -47,7 +50,7 @@ class Front:
         if door is None or plane is None:
             if plane is not None and scope.get("path") == "/metrics":
                 plane.metrics.flush()
-            await self._inner(scope, receive, send)
+            await self._inner(scope, receive, _fenced(send))
             return
         try:
             if door == "predict":
@@ -80,6 +83,18 @@ class Front:
             await send(message)
 
         await self._inner(scope, http.replay(body, receive), counted)
+
+
+def _fenced(send: http.Send) -> http.Send:
+    """Let the pages of the inner application load nothing from elsewhere: nothing reports home."""
+
+    async def fenced(message: http.Message) -> None:
+        if message["type"] == "http.response.start":
+            policy = (b"content-security-policy", _POLICY)
+            message = {**message, "headers": [*message.get("headers", ()), policy]}
+        await send(message)
+
+    return fenced
 
 
 def _door(path: str) -> recorder.Door | None:

@@ -300,6 +300,12 @@ def test_what_is_not_ours_goes_on_to_bentoml(made: serving.Project, path: str) -
     assert (reply.status, reply.body) == (404, b"inner")
 
 
+def test_pages_that_are_not_ours_may_load_nothing_from_elsewhere(made: serving.Project) -> None:
+    policy = get(made, "/").headers["content-security-policy"]
+    assert policy.startswith("default-src 'self';")
+    assert "http" not in policy
+
+
 def test_an_unforeseen_error_is_not_told_to_the_client(made: serving.Project) -> None:
     async def steps(opened: compose.Plane) -> None:
         whole, opened.engine = opened.engine, None  # type: ignore[assignment]
