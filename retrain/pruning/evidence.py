@@ -77,7 +77,8 @@ def activations(
 ) -> Iterator[Mapping[str, torch.Tensor]]:
     """Yield what named modules read on minibatches drawn from a split, in evaluation mode.
 
-    That is their first argument; a packed sequence comes padded.
+    That is their first argument; a packed sequence comes padded. A module that reads several sizes,
+    as one after each level of a pyramid does, is heard in the size that it reads first.
     """
     for rows in _batches(split, seed):
         yield _heard(model, names, rows, _before)
@@ -105,7 +106,12 @@ def _heard(
     finally:
         for hook in hooks:
             hook.remove()
-    return {name: torch.cat(calls) for name, calls in heard.items() if calls}
+    return {name: _joined(calls) for name, calls in heard.items() if calls}
+
+
+def _joined(calls: Sequence[torch.Tensor]) -> torch.Tensor:
+    """Put the rows of several calls one after the other, of other sizes those like the first."""
+    return torch.cat([call for call in calls if call.shape[1:] == calls[0].shape[1:]])
 
 
 # Copies, because what comes after may write into a tensor.

@@ -112,7 +112,7 @@ def _steps(module: nn.RNNBase, values: torch.Tensor) -> dict[str, torch.Tensor]:
     found = {}
     for depth in range(module.num_layers):
         outputs, _ = _alone(module, depth)(values)
-        states = outputs.split(module.hidden_size, dim=-1)
+        states = outputs.split(module.proj_size or module.hidden_size, dim=-1)
         for state, ending in zip(states, ("", "_reverse"), strict=False):
             found[f"weight_ih_l{depth}{ending}"] = values
             # The first state of each direction is zero, and the last one is not multiplied again.
@@ -123,8 +123,10 @@ def _steps(module: nn.RNNBase, values: torch.Tensor) -> dict[str, torch.Tensor]:
 
 
 def _alone(module: nn.RNNBase, depth: int) -> nn.Module:
-    width = module.hidden_size * (2 if module.bidirectional else 1)
-    options = {"nonlinearity": module.nonlinearity} if isinstance(module, nn.RNN) else {}
+    width = (module.proj_size or module.hidden_size) * (2 if module.bidirectional else 1)
+    options: dict[str, Any] = {"nonlinearity": module.mode.removeprefix("RNN_").lower()}
+    if not isinstance(module, nn.RNN):
+        options = {"proj_size": module.proj_size} if module.proj_size else {}
     # Nowhere, so that nothing is drawn for weights that are replaced at once.
     kind: Any = type(module)
     one: nn.Module = kind(

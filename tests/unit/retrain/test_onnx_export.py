@@ -158,3 +158,43 @@ def test_exporting_leaves_no_hook_on_the_model(tmp_path: Path) -> None:
     model = networks.mlp()
     onnx_export.export(model, networks.vectors(), tmp_path / "model.onnx", task="binary")
     assert not any(module._forward_pre_hooks for module in model.modules())
+
+
+class Means(nn.Module):
+    """Means of images by torch's pool, by reduction, and over a dimension that is no image's."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.inner, self.gate = nn.Conv2d(1, 8, 3), nn.Conv2d(8, 8, 1)
+        self.pool, self.head = nn.AdaptiveAvgPool2d(1), nn.Linear(14, 3)
+
+    def forward(self, image: torch.Tensor) -> torch.Tensor:
+        hidden = torch.relu(self.inner(image))
+        hidden = hidden * torch.sigmoid(self.gate(self.pool(hidden)))
+        columns = hidden.mean(dim=(1, 2))
+        return self.head(torch.cat([hidden.mean(dim=(-2, -1)), columns], dim=1))  # type: ignore[no-any-return]
+
+
+def test_means_over_images_are_pools_that_the_runtime_keeps_in_its_layout(tmp_path: Path) -> None:
+    model, path = network.build(Means, seed=0), tmp_path / "model.onnx"
+    onnx_export.export(model, networks.rows(), path, task="multiclass")
+    graph = onnx.load(path).graph
+    kinds = [node.op_type for node in graph.node]
+    # The gate's keeps its dimensions, the other one is flattened; the third one is no pool.
+    assert (kinds.count("GlobalAveragePool"), kinds.count("ReduceMean")) == (2, 1)
+    used = {name for node in graph.node for name in node.input}
+    assert {each.name for each in graph.initializer} <= used
+
+
+@pytest.mark.parametrize("axes", [[1, 2], [2]])
+def test_a_mean_over_anything_else_stays_as_it_is(axes: list[int]) -> None:
+    given = onnx.helper.make_tensor_value_info("x", onnx.TensorProto.FLOAT, ["batch", 4, 4, 4])
+    graph = onnx.helper.make_graph(
+        [onnx.helper.make_node("ReduceMean", ["x", "axes"], ["y"], keepdims=0)],
+        "mean",
+        [given],
+        [onnx.helper.make_tensor_value_info("y", onnx.TensorProto.FLOAT, None)],
+        [onnx.numpy_helper.from_array(np.array(axes), "axes")],
+    )
+    onnx_export.pool_globally(graph)
+    assert [node.op_type for node in graph.node] == ["ReduceMean"]

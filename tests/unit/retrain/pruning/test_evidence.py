@@ -42,6 +42,23 @@ def test_activations_leave_no_hook_behind() -> None:
     assert not model.get_submodule("0")._forward_pre_hooks
 
 
+class Pyramid(nn.Module):
+    """One layer reads images of two sizes."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.shared, self.head = nn.Conv2d(1, 4, 1), nn.Linear(4, 3)
+
+    def forward(self, image: torch.Tensor) -> torch.Tensor:
+        wide, narrow = self.shared(image), self.shared(image[:, :, ::2, ::2])
+        return self.head(wide.mean(dim=(2, 3)) + narrow.mean(dim=(2, 3)))  # type: ignore[no-any-return]
+
+
+def test_a_module_that_reads_several_sizes_is_heard_in_the_first() -> None:
+    given = evidence.activations(Pyramid().eval(), ["shared"], networks.rows(), seed=0)
+    assert next(given)["shared"].shape == (64, 1, 8, 8)
+
+
 class Padded(nn.Module):
     """An encoder that is told which places are padding, as the last ones of a row."""
 

@@ -137,6 +137,15 @@ def test_steps_may_come_first() -> None:
     assert torch.allclose(first, largest(other, values.transpose(0, 1), "weight_hh_l0"))
 
 
+@pytest.mark.filterwarnings("ignore:LSTM with projections is not supported")
+def test_projected_states_are_what_is_multiplied_again() -> None:
+    torch.manual_seed(0)
+    layer = nn.LSTM(3, 6, num_layers=2, proj_size=4, batch_first=True)
+    found = readers.shares(layer, "weight_hh_l1", torch.rand(2, 5, 3))
+    assert found is not None
+    assert found.largest.shape == (24, 4)
+
+
 def test_what_a_cell_s_states_were_is_not_known() -> None:
     cell = nn.GRUCell(3, 4)
     assert readers.shares(cell, "weight_hh", torch.rand(2, 3)) is None
