@@ -155,6 +155,26 @@ def test_what_is_needed_cannot_be_left_out(table: str) -> None:
             {"autoscaling__hpa__enabled": True},
             "would both set the number of pods",
         ),
+        ("hpa", {"autoscaling__maxReplicas": 2}, "minReplicas is above"),
+        ("gateway", {"rollout__writeBack": "none"}, "let argo or flagger move the traffic"),
+        ("gateway", {"ingress": {"enabled": True, "host": "a.example.org"}}, "turn ingress"),
+        ("flagger", {"flagger__gatewayRefs": []}, "flagger.gatewayRefs"),
+        ("flagger", {"flagger__provider": "nginx"}, "turn ingress.enabled on"),
+        (
+            "minimal",
+            {"networkPolicy__enabled": True, "config__kafka__servers": "a:9092, b:19092"},
+            "add it there",
+        ),
+        (
+            "minimal",
+            {"networkPolicy__enabled": True, "store__s3__endpoint": "http://minio.s3:9000"},
+            "store.s3.endpoint has port 9000",
+        ),
+        (
+            "minimal",
+            {"networkPolicy__enabled": True, "store__s3__endpoint": "http://minio.s3"},
+            "store.s3.endpoint has port 80,",
+        ),
     ],
 )
 def test_values_that_contradict_each_other_are_refused_with_what_to_do(

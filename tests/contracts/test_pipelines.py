@@ -20,6 +20,7 @@ FOLDER = house.ROOT / "deploy" / "ci"
 GITHUB = (FOLDER / "github-actions.yml").read_text(encoding="utf-8")
 GITLAB = (FOLDER / "gitlab-ci.yml").read_text(encoding="utf-8")
 KIND = (FOLDER / "kind-e2e.yml").read_text(encoding="utf-8")
+CHECKOUT = "actions/checkout@11bd71901bbe5b1630ceea73d27597364c9af683"
 
 
 @pytest.mark.parametrize("text", [GITHUB, KIND], ids=["project", "kind"])
@@ -34,9 +35,11 @@ def test_the_gitlab_pipeline_keeps_the_rules() -> None:
 @pytest.mark.parametrize(
     ("good", "bad", "finding"),
     [
-        ("actions/checkout@v4", "actions/checkout@main", "not pinned"),
-        ("actions/checkout@v4", "actions/checkout", "not pinned"),
+        (CHECKOUT, "actions/checkout@main", "not pinned"),
+        (CHECKOUT, "actions/checkout@v4", "not pinned"),
+        (CHECKOUT, "actions/checkout", "not pinned"),
         ("needs: candidate", "needs: nobody", "which there is not"),
+        ("needs: [candidate, image]", "needs: [candidate, picture]", "which there is not"),
         (
             "  candidate:\n    runs-on",
             "  candidate:\n    needs: release\n    runs-on",
@@ -65,6 +68,8 @@ def test_a_rule_for_workflows_catches_its_fault(good: str, bad: str, finding: st
     ("good", "bad", "finding"),
     [
         ("needs: [candidate]", "needs: [nobody]", "which there is not"),
+        ("- job: scan", "- job: look", "which there is not"),
+        ("TRIVY_PASSWORD: $", "TRIVY_PASSWORD: ", "a secret in the file"),
         ("stage: image", "stage: images", "no such stage"),
         ("extends: .python", "extends: .ruby", "what is not there"),
         ("python:3.11-bookworm", "python", "no tag"),
@@ -87,6 +92,15 @@ def test_a_pipeline_prunes_judges_and_names_the_version(text: str) -> None:
     said = {words[0] for words in command_words.in_script(script)}
     assert said >= {"doctor", "prune", "gate", "report", "bake", "log"}
     assert "--format junit" in text
+
+
+def test_a_scan_that_finds_something_stops_the_release() -> None:
+    release = pipelines.load(GITHUB)["jobs"]["release"]
+    assert "needs.image.result != 'failure'" in release["if"]
+    assert pipelines.load(GITLAB)["release"]["needs"] == [
+        "candidate",
+        {"job": "scan", "optional": True},
+    ]
 
 
 def test_a_gate_that_refuses_stops_the_workflow() -> None:

@@ -252,6 +252,29 @@ def test_nothing_of_the_chart_is_left_after_it_is_uninstalled(release: Release) 
     assert left == []
 
 
+@pytest.mark.parametrize(
+    ("version", "handler"),
+    [
+        ("v1.29.14", {"exec": {"command": ["sleep", "5"]}}),
+        ("v1.30.0", {"sleep": {"seconds": 5}}),
+    ],
+)
+def test_a_cluster_whose_kubelet_does_not_sleep_gets_a_program_that_does(
+    version: str, handler: dict[str, Any]
+) -> None:
+    with kube_server.running(schemas=kube_store.crd_schemas(), version=version) as cluster:
+        helm = chart.engine().Config(
+            kubeconfig_content=cluster.kubeconfig(ADMIN, chart.NAMESPACE),
+            namespace=chart.NAMESPACE,
+            storage_driver="memory",
+        )
+        helm.install(str(chart.FOLDER), chart.NAME, chart.values("argo-rollout"))
+        (server,) = cluster.store.get(ROLLOUT)["spec"]["template"]["spec"]["containers"]
+        helm.close()
+
+    assert server["lifecycle"]["preStop"] == handler
+
+
 def test_a_controller_whose_role_was_taken_away_says_which_verb_it_lacks(release: Release) -> None:
     release.cluster.roles[CONTROL] = Role([])
 

@@ -230,7 +230,7 @@ class _Handler(BaseHTTPRequestHandler):
             raise Refused(403, "Forbidden", f"cannot {request.verb} resource {resource!r}")
 
     def named(self, request: _Request) -> Key:
-        """Return what a request is about; of a list or a watch the object that it is narrowed to."""
+        """Return what a request is about; of a list the one it is narrowed to."""
         if request.verb not in {"watch", "list"}:
             return request.key
         selected = request.query.get("fieldSelector", "").removeprefix("metadata.name=")

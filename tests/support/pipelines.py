@@ -14,7 +14,7 @@ Job: TypeAlias = dict[str, Any]
 GRANTS = {"contents": {"read", "none"}, "id-token": {"write", "none"}}
 """What a job may be allowed to do."""
 NOT_JOBS = frozenset({"stages", "variables", "workflow", "default", "include"})
-_ACTION = re.compile(r"[\w.-]+/[\w./-]+@(v\d+|[0-9a-f]{40})")
+_ACTION = re.compile(r"[\w.-]+/[\w./-]+@[0-9a-f]{40}")
 _SECRET = re.compile(r"(?i)secret|passw|token|credential|access_key")
 _GROUP = re.compile(r"[a-z.-]*(k8s|kubernetes)\.io/")
 """Of an API or a label in a cluster, which is nobody's address."""
@@ -67,7 +67,7 @@ def _github_job(job: Job) -> Iterator[str]:
     for step in job.get("steps", []):
         action, script = step.get("uses"), step.get("run", "")
         if action and not _ACTION.fullmatch(action):
-            yield f"{action} is not pinned to a major version or a commit"
+            yield f"{action} is not pinned to a commit; whoever owns it can move a tag"
         if "${{" in script:
             yield "a script holds an expression; hand it over in env, where it is only text"
         yield from _script(script)
@@ -108,11 +108,13 @@ def _host_names(text: str) -> Iterator[str]:
         yield f"{host[0]} is a host's name; let it be set"
 
 
+def _needed(needs: str | list[str | dict[str, Any]]) -> Iterator[str]:
+    for one in [needs] if isinstance(needs, str) else needs:
+        yield one["job"] if isinstance(one, dict) else one
+
+
 def _needs(jobs: dict[str, Job]) -> Iterator[str]:
-    needs = {
-        name: {job["needs"]} if isinstance(job.get("needs"), str) else set(job.get("needs", []))
-        for name, job in jobs.items()
-    }
+    needs = {name: set(_needed(job.get("needs", []))) for name, job in jobs.items()}
     for name, wanted in needs.items():
         yield from (f"{name}: it needs {one}, which there is not" for one in wanted - set(jobs))
     while free := {name for name, wanted in needs.items() if not wanted & set(needs)}:

@@ -1,7 +1,7 @@
 """Pure rules over rendered objects: every name that is referred to is there, or was there before.
 
 What a release refers to is either rendered with it, or named by a value that begins with
-`existing`, which says that somebody else made it.
+`existing` or `extra`, which says that somebody else made it.
 """
 
 from __future__ import annotations
@@ -73,6 +73,8 @@ KEYS = {
 """Where a pod names entries of a ConfigMap."""
 
 
+CANARYS_TARGET = "spec.targetRef.name"
+
 BY_CLUSTER = frozenset({("ConfigMap", "kube-root-ca.crt")})
 """What a cluster puts into every namespace."""
 
@@ -88,6 +90,8 @@ class Reference(NamedTuple):
 def missing(objects: Objects, values: Mapping[str, Any]) -> Iterator[str]:
     """Every reference leads somewhere, and so does every entry of a ConfigMap that is named."""
     there = {(found["kind"], found["metadata"]["name"]) for found in objects} | BY_CLUSTER
+    # Flagger makes a Service of its target's name itself.
+    there |= {("Service", name) for each in objects for name in along(each, CANARYS_TARGET)}
     before = set(existing(values))
     for asked in references(objects):
         if (asked.kind, asked.name) not in there and asked.name not in before:
@@ -116,7 +120,7 @@ def existing(values: Any) -> Iterator[str]:
         if values.get("create") is False and values.get("name"):
             yield values["name"]
         for key, value in values.items():
-            if str(key).startswith("existing"):
+            if str(key).startswith(("existing", "extra")):
                 yield from (text for _, text in walk(value) if text and isinstance(text, str))
             else:
                 yield from existing(value)

@@ -33,4 +33,43 @@
 {{- if and (eq $backend "gateway") (include "coppice.scaled" .) -}}
 {{- fail "rollout.backend is gateway, where the controller says how many pods the candidate has: an autoscaler of the server alone would starve one of the two; turn autoscaling off" -}}
 {{- end -}}
+{{- if and (eq $backend "gateway") (eq .Values.rollout.writeBack "none") -}}
+{{- fail "rollout.backend is gateway, where the controller writes the weights, but rollout.writeBack is none: where Git says what runs, let argo or flagger move the traffic" -}}
+{{- end -}}
+{{- if and (eq $backend "gateway") .Values.ingress.enabled -}}
+{{- fail "rollout.backend is gateway, whose route an Ingress would go around: its requests would meet pods that are changed without traffic; turn ingress.enabled off" -}}
+{{- end -}}
+{{- if eq $backend "flagger" -}}
+{{- if and (hasPrefix "gatewayapi:" .Values.flagger.provider) (not .Values.flagger.gatewayRefs) -}}
+{{- fail (printf "flagger.provider is %s: name the gateway in flagger.gatewayRefs, else its route belongs to none" .Values.flagger.provider) -}}
+{{- end -}}
+{{- if and (has .Values.flagger.provider (list "nginx" "skipper")) (not .Values.ingress.enabled) -}}
+{{- fail (printf "flagger.provider is %s, which splits the traffic of an Ingress: turn ingress.enabled on" .Values.flagger.provider) -}}
+{{- end -}}
+{{- end -}}
+{{- if and (include "coppice.scaled" .) (gt (int .Values.autoscaling.minReplicas) (int .Values.autoscaling.maxReplicas)) -}}
+{{- fail "autoscaling.minReplicas is above autoscaling.maxReplicas" -}}
+{{- end -}}
+{{- include "coppice.check.networks" . -}}
+{{- end -}}
+
+{{/* Addresses that pods are given, and that their policy would shut. What networkPolicy.extraEgress opens
+is not looked into. */}}
+{{- define "coppice.check.networks" -}}
+{{- with .Values.networkPolicy -}}
+{{- if and .enabled (not .extraEgress) -}}
+{{- range splitList "," $.Values.config.kafka.servers -}}
+{{- $port := trim . | regexFind ":[0-9]+$" | trimPrefix ":" -}}
+{{- if and $port (not (has $port (toStrings $.Values.networkPolicy.kafka.ports))) -}}
+{{- fail (printf "config.kafka.servers has port %s, which networkPolicy.kafka.ports shuts: add it there" $port) -}}
+{{- end -}}
+{{- end -}}
+{{- with $.Values.store.s3.endpoint -}}
+{{- $port := urlParse . | dig "host" "" | regexFind ":[0-9]+$" | trimPrefix ":" | default (ternary "80" "443" (hasPrefix "http:" .)) -}}
+{{- if and (eq $.Values.store.kind "s3") (not (has $port (toStrings $.Values.networkPolicy.objectStore.ports))) -}}
+{{- fail (printf "store.s3.endpoint has port %s, which networkPolicy.objectStore.ports shuts: add it there" $port) -}}
+{{- end -}}
+{{- end -}}
+{{- end -}}
+{{- end -}}
 {{- end -}}

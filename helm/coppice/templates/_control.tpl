@@ -1,10 +1,16 @@
-{{/* Given a port: a process that hangs is started again. */}}
+{{/* Given a port: a process that hangs is started again, one that still reads a long log is not. */}}
 {{- define "coppice.control.probes" -}}
+startupProbe:
+  httpGet:
+    path: {{ ternary "/health" "/healthz" (eq . "monitor") }}
+    port: {{ . }}
+  periodSeconds: 5
+  timeoutSeconds: 5
+  failureThreshold: 60
 livenessProbe:
   httpGet:
     path: {{ ternary "/health" "/healthz" (eq . "monitor") }}
     port: {{ . }}
-  initialDelaySeconds: 10
   periodSeconds: 10
   timeoutSeconds: 5
   failureThreshold: 6

@@ -65,10 +65,18 @@ annotations:
 {{- end }}
 {{- end -}}
 
+{{/* Whether two Services lead to the same pods while no rollout is under way, which would be counted
+twice by whoever looks for pods through Services: "true" or "". */}}
+{{- define "coppice.server.twice" -}}
+{{- if and (eq .Values.rollout.backend "argo") .Values.rollout.argo.trafficRouting }}true{{ end -}}
+{{- end -}}
+
 {{/* Ports that show metrics, with the job of each, by component; as YAML. */}}
 {{- define "coppice.watched" -}}
+{{- if not (include "coppice.server.twice" .) }}
 server:
   http: coppice-service
+{{- end }}
 {{- if .Values.control.enabled }}
 control:
   monitor: coppice-monitor
@@ -82,6 +90,9 @@ control:
 {{- define "coppice.watched.apart" -}}
 server:
   relay: coppice-relay
+{{- if include "coppice.server.twice" . }}
+  http: coppice-service
+{{- end }}
 {{- if .Values.control.enabled }}
 control:
   relay: coppice-relay

@@ -173,15 +173,18 @@ securityContext:
 {{- end }}
 {{- end -}}
 
-{{/* (list $ name arguments resources store): a process of the worker's image, as an element of a list;
-where it has to do with versions, with what the store asks for. */}}
+{{/* (list $ name arguments resources store pod-values): a process of the worker's image, as an element of
+a list; where it has to do with versions, with what the store asks for; with more environment and mounts
+where the values of its pod name some. */}}
 {{- define "coppice.process" -}}
 {{- $root := index . 0 -}}
+{{- $pod := index . 5 -}}
 - name: {{ index . 1 }}
   {{- include "coppice.container" (list $root "worker") | nindent 2 }}
   args: {{ concat (index . 2) (list "--project" "/etc/coppice") | toJson }}
   {{- $env := include "coppice.env" $root }}
   {{- if index . 4 }}{{ $env = print $env (include "coppice.env.store" $root) }}{{ end }}
+  {{- with $pod.extraEnv }}{{ $env = print $env "\n" (toYaml .) }}{{ end }}
   {{- with trim $env }}
   env:
     {{- . | nindent 4 }}
@@ -193,12 +196,15 @@ where it has to do with versions, with what the store asks for. */}}
     {{- if index . 4 }}
     {{- include "coppice.mounts.store" (list $root false) | nindent 4 }}
     {{- end }}
+    {{- with $pod.extraVolumeMounts }}
+    {{- toYaml . | nindent 4 }}
+    {{- end }}
 {{- end -}}
 
 {{/* What sends this pod's log to Kafka: a process that starts before the others and ends after
 them, so that it sends what they left. */}}
 {{- define "coppice.relay" -}}
-{{ include "coppice.process" (list . "relay" (list "relay") .Values.relay.resources false) }}
+{{ include "coppice.process" (list . "relay" (list "relay") .Values.relay.resources false dict) }}
   {{- include "coppice.shown" (list . "relay") | nindent 2 }}
 {{- if .Values.relay.native }}
   restartPolicy: Always
@@ -207,7 +213,7 @@ them, so that it sends what they left. */}}
 
 {{/* What keeps this pod's replica of the log. */}}
 {{- define "coppice.follow" -}}
-{{ include "coppice.process" (list . "follow" (list "follow") .Values.control.follow.resources false) }}
+{{ include "coppice.process" (list . "follow" (list "follow") .Values.control.follow.resources false dict) }}
   {{- include "coppice.shown" (list . "follow") | nindent 2 }}
 {{- if .Values.relay.native }}
   restartPolicy: Always

@@ -45,8 +45,14 @@ spec:
       args: [pull, --project, /etc/coppice]
       env:
         {{- include "coppice.server.env" $root | nindent 8 }}
+        {{- with $server.extraEnv }}
+        {{- toYaml . | nindent 8 }}
+        {{- end }}
       volumeMounts:
         {{- include "coppice.server.mounts" $root | nindent 8 }}
+        {{- with $server.extraVolumeMounts }}
+        {{- toYaml . | nindent 8 }}
+        {{- end }}
       resources:
         {{- toYaml $root.Values.store.resources | nindent 8 }}
     {{- end }}
@@ -82,7 +88,7 @@ spec:
       {{- include "coppice.server.probes" $root | nindent 6 }}
       lifecycle:
         preStop:
-          {{- if $server.preStop.native }}
+          {{- if and $server.preStop.native (semverCompare ">=1.30-0" $root.Capabilities.KubeVersion.Version) }}
           sleep:
             seconds: {{ $server.preStop.seconds }}
           {{- else }}
