@@ -1,12 +1,21 @@
-{{/* A table of tables as TOML. A JSON scalar or list is a TOML one, and keeps whole numbers whole. */}}
+{{/* A value as TOML on one line. A JSON scalar is a TOML one, and keeps whole numbers whole. */}}
+{{- define "coppice.toml.value" -}}
+{{- if kindIs "map" . -}}
+{ {{- $table := . }}{{- range $i, $key := keys . | sortAlpha }}{{ if $i }}, {{ end }}{{ $key | toJson }} = {{ include "coppice.toml.value" (index $table $key) }}{{ end -}} }
+{{- else if kindIs "slice" . -}}
+[ {{- range $i, $each := . }}{{ if $i }}, {{ end }}{{ include "coppice.toml.value" $each }}{{ end -}} ]
+{{- else -}}
+{{- toJson . -}}
+{{- end -}}
+{{- end -}}
+
+{{/* A table of tables as TOML. */}}
 {{- define "coppice.toml" -}}
 {{- range $table, $fields := . }}
 [{{ $table }}]
 {{- range $name, $value := $fields }}
-{{- if kindIs "map" $value }}
-{{ $name }} = { {{- range $i, $key := keys $value | sortAlpha }}{{ if $i }}, {{ end }}{{ $key | toJson }} = {{ index $value $key | toJson }}{{ end -}} }
-{{- else if not (kindIs "invalid" $value) }}
-{{ $name }} = {{ toJson $value }}
+{{- if not (kindIs "invalid" $value) }}
+{{ $name }} = {{ include "coppice.toml.value" $value }}
 {{- end }}
 {{- end }}
 {{ end }}
