@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import collections
 import copy
-import functools
 from collections.abc import Callable, Sequence
 from typing import TypeAlias
 
@@ -116,6 +115,7 @@ class _Bench:
         self.of = of
         self.split = split
         self._scores: dict[int, dict[str, torch.Tensor]] = {}
+        self._whole: dict[int, tuple[float, float]] = {}
 
     def scores(self, place: int) -> dict[str, torch.Tensor]:
         """Return every unit's score by the recipe's criterion, of the model of a ground."""
@@ -127,29 +127,39 @@ class _Bench:
             self._scores[place] = dict(zip(names, scored, strict=True))
         return self._scores[place]
 
-    @functools.cached_property
-    def start(self) -> tuple[float, float]:
-        """Score and loss of the first ground."""
-        return self.measure(self.of.grounds[0].model)
+    def whole(self, place: int) -> tuple[float, float]:
+        """Return score and loss of the model of a ground, before any width is cut."""
+        if place not in self._whole:
+            model = self.of.grounds[place].model
+            self._whole[place] = self.measure(model if place == 0 else self._estimated(model))
+        return self._whole[place]
 
     def point(self, group: groups.CoupledGroup | None, shape: subject.Shape) -> Point:
         """Measure a shape in which one group is cut, or none and only blocks are left out."""
         ground = self.of.grounds[shape.ground]
-        model = copy.deepcopy(ground.ready)
-        if group is not None:
-            count = shape.kept[group.name]
-            kept = groups.choose(group, self.scores(shape.ground)[group.name], count)
-            surgery.replay(model, surgery.plan(model, [(group, kept)]))
-        with self.of.asking():
-            train.reestimate_batch_norm(model, self.of.training, NORM_ROWS)
-        score, loss = self.measure(model)
+        if group is None:
+            units_, kept = ground.blocks, ground.blocks - len(ground.out)
+            (score, loss), before = self.whole(shape.ground), self.whole(0)
+        else:
+            units_, kept = group.units, shape.kept[group.name]
+            chosen = groups.choose(group, self.scores(shape.ground)[group.name], kept)
+            record = surgery.plan(ground.ready, [(group, chosen)])
+            cut = surgery.replay(copy.deepcopy(ground.ready), record)
+            (score, loss), before = self.measure(self._estimated(cut)), self.whole(shape.ground)
         return Point(
             group=blocks.GROUP if group is None else group.name,
-            units=ground.blocks if group is None else group.units,
-            kept=ground.blocks - len(ground.out) if group is None else shape.kept[group.name],
-            drop=self.start[0] - score,
-            rise=loss - self.start[1],
+            units=units_,
+            kept=kept,
+            drop=before[0] - score,
+            rise=loss - before[1],
         )
+
+    def _estimated(self, model: nn.Module) -> nn.Module:
+        """Return a copy whose BatchNorm statistics are those of its own activations."""
+        copied = copy.deepcopy(model)
+        with self.of.asking():
+            train.reestimate_batch_norm(copied, self.of.training, NORM_ROWS)
+        return copied
 
     def measure(self, model: nn.Module) -> tuple[float, float]:
         """Return mean score and mean loss on the rows."""

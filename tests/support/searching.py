@@ -7,17 +7,20 @@ prints what each structure costs.
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import msgspec
 import numpy as np
+import torch
 from torch import nn
 
 from coppice import project, settings
 from coppice.testing import MemoryRegistry
+from retrain import store
 from retrain.pruning import recipe
-from retrain.search import choice, loop, probes, terms
+from retrain.search import chain, choice, grounds, loop, probes, subject, terms
 
 WIDE, NARROW = 32, 16
 
@@ -31,6 +34,30 @@ def build_model() -> nn.Module:
         nn.ReLU(),
         nn.Linear(NARROW, 2),
     )
+
+
+class Branch(nn.Module):
+    """Two layers beside a shortcut: a block that can be left out."""
+
+    def __init__(self, width: int = WIDE, inside: int = NARROW) -> None:
+        super().__init__()
+        self.inner = nn.Sequential(nn.Linear(width, inside), nn.ReLU(), nn.Linear(inside, width))
+
+    def forward(self, values: torch.Tensor) -> torch.Tensor:
+        found: torch.Tensor = values + self.inner(values)
+        return found
+
+
+def build_deep() -> nn.Module:
+    """Return a perceptron with two blocks that the task hardly needs."""
+    return nn.Sequential(
+        nn.Linear(4, WIDE), nn.ReLU(), Branch(), Branch(), nn.BatchNorm1d(WIDE), nn.Linear(WIDE, 2)
+    )
+
+
+def build_flat() -> nn.Module:
+    """Return a network of which a single layer is left without its block."""
+    return nn.Sequential(nn.BatchNorm1d(4), Branch(4, NARROW), nn.Linear(4, 2))
 
 
 def split(rows: int) -> project.Split:
@@ -48,13 +75,13 @@ def load_data() -> project.Data:
     )
 
 
-def own_of(folder: Path) -> project.Project:
+def own_of(folder: Path, build: Callable[[], nn.Module] = build_model) -> project.Project:
     tree = settings.Settings(
         root=folder,
         project=settings.ProjectSettings(name="m", task="multiclass"),
         train=settings.TrainSettings(epochs=8, learning_rate=0.02),
     )
-    return project.Project(settings=tree, build_model=build_model, load_data=load_data)
+    return project.Project(settings=tree, build_model=build, load_data=load_data)
 
 
 def wish(**changes: Any) -> choice.Wish:
@@ -71,6 +98,37 @@ def wish(**changes: Any) -> choice.Wish:
 
 def search(folder: Path, **changes: Any) -> loop.Found:
     return loop.search(own_of(folder), MemoryRegistry(folder / "versions"), wish(**changes))
+
+
+def search_deep(folder: Path, **changes: Any) -> loop.Found:
+    own = own_of(folder, build_deep)
+    return loop.search(own, MemoryRegistry(folder / "versions"), wish(**changes))
+
+
+def subject_of(
+    folder: Path,
+    build: Callable[[], nn.Module] = build_deep,
+    base: recipe.Recipe | None = None,
+    *,
+    leave_out: bool = True,
+) -> subject.Subject:
+    """Return what is searched, of a model that was not trained."""
+    torch.manual_seed(0)
+    model, data = build().eval(), load_data()
+    how = base or recipe.Recipe(criterion="magnitude")
+    asked = grounds.Asked(chain.parted(how), leave_out)
+    plan = grounds.Plan(asked=asked, task="multiclass", seed=0, key={"model": build.__name__})
+    laid = grounds.lay(model, data.train, plan, store.Store(folder))
+    return subject.Subject(
+        model=model,
+        grounds=laid.grounds,
+        chain=laid.chain,
+        data=data,
+        task="multiclass",
+        scale=1.0,
+        seed=0,
+        key=plan.key,
+    )
 
 
 def findings(folder: Path) -> dict[str, int]:

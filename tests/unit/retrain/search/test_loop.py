@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import NamedTuple
 
 import pytest
 
@@ -11,8 +12,21 @@ from retrain.search import loop, probes
 from tests.support import searching
 
 
-def test_a_search_finds_widths_within_the_budget_and_their_recipe(tmp_path: Path) -> None:
-    found = searching.search(tmp_path)
+class Searched(NamedTuple):
+    """A search, and the folder that remembers what it measured."""
+
+    folder: Path
+    found: loop.Found
+
+
+@pytest.fixture(scope="module")
+def searched(tmp_path_factory: pytest.TempPathFactory) -> Searched:
+    folder = tmp_path_factory.mktemp("searched")
+    return Searched(folder, searching.search(folder))
+
+
+def test_a_search_finds_widths_within_the_budget_and_their_recipe(searched: Searched) -> None:
+    found = searched.found
     assert found.met
     assert found.chosen is not None
     chosen = found.entries[found.chosen]
@@ -49,20 +63,18 @@ def test_a_cost_can_be_asked_for(tmp_path: Path) -> None:
     assert found.final.cost.gain >= 3.0
 
 
-def test_a_second_search_measures_nothing_again(tmp_path: Path) -> None:
-    first = searching.search(tmp_path)
-    before = searching.findings(tmp_path)
-    second = searching.search(tmp_path)
-    assert searching.findings(tmp_path) == before
-    assert second.entries == first.entries
-    assert second.chosen == first.chosen
+def test_a_second_search_measures_nothing_again(searched: Searched) -> None:
+    before = searching.findings(searched.folder)
+    second = searching.search(searched.folder)
+    assert searching.findings(searched.folder) == before
+    assert second.entries == searched.found.entries
+    assert second.chosen == searched.found.chosen
 
 
-def test_another_budget_uses_what_is_known(tmp_path: Path) -> None:
-    searching.search(tmp_path)
-    before = searching.findings(tmp_path)
-    searching.search(tmp_path, budget=probes.Budget(drop=1.0, slice_drop=1.0))
-    after = searching.findings(tmp_path)
+def test_another_budget_uses_what_is_known(searched: Searched) -> None:
+    before = searching.findings(searched.folder)
+    searching.search(searched.folder, budget=probes.Budget(drop=1.0, slice_drop=1.0))
+    after = searching.findings(searched.folder)
     assert before.items() <= after.items()
 
 

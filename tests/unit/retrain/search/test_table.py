@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import NamedTuple
 
 import pytest
 
@@ -15,8 +16,21 @@ def costs(folder: Path, target: terms.Target, structures: int = 9) -> dict[str, 
     return {str(sorted(entry.widths.items())): entry.cost for entry in found.entries}
 
 
-def test_multiply_accumulates_are_counted(tmp_path: Path) -> None:
-    found = costs(tmp_path, "macs")
+class Counted(NamedTuple):
+    """What structures cost in multiply-accumulates, and the folder that remembers it."""
+
+    folder: Path
+    costs: dict[str, gauge.Cost]
+
+
+@pytest.fixture(scope="module")
+def counted(tmp_path_factory: pytest.TempPathFactory) -> Counted:
+    folder = tmp_path_factory.mktemp("counted")
+    return Counted(folder, costs(folder, "macs"))
+
+
+def test_multiply_accumulates_are_counted(counted: Counted) -> None:
+    found = counted.costs
     # 8 and 8 units: 4*8 + 8*8 + 8*2 = 112 of 672, which is 6 times less.
     narrow = found["[('0', 8), ('3', 8)]"]
     assert (narrow.dense, narrow.pruned, narrow.gain) == (672.0, 112.0, 6.0)
@@ -35,12 +49,11 @@ def test_size_is_that_of_the_graph(tmp_path: Path) -> None:
     assert narrow.dense - narrow.pruned > 4 * (672 - 112)
 
 
-def test_a_damaged_entry_is_measured_again_and_the_others_are_not(tmp_path: Path) -> None:
-    first = costs(tmp_path, "macs")
-    entries = sorted((tmp_path / ".coppice" / "latency").rglob("*.json"))
+def test_a_damaged_entry_is_measured_again_and_the_others_are_not(counted: Counted) -> None:
+    entries = sorted((counted.folder / ".coppice" / "latency").rglob("*.json"))
     kept = {path: path.stat().st_mtime_ns for path in entries[1:]}
     entries[0].write_bytes(entries[0].read_bytes()[:-20])
-    assert costs(tmp_path, "macs") == first
+    assert costs(counted.folder, "macs") == counted.costs
     assert len(entries[0].read_bytes()) > 20
     assert {path: path.stat().st_mtime_ns for path in entries[1:]} == kept
 
