@@ -104,11 +104,17 @@ def make(own: project.Project, data: project.Data, *, progress: Callable[[float]
     ----------
     progress
         Told the share that is done after each epoch; may raise to stop.
+
+    Raises
+    ------
+    ProjectError
+        The model does not fit the data or the task, or the checkpoint does not fit the model.
     """
+    model = _built(own)
+    network.check(model, data.train, own.settings.project.task, len(data.classes))
     path = _checkpoint(own)
     if path is not None:
-        return Parent(model=weights.load(_built(own), path).eval(), origin="checkpoint")
-    model = _built(own)
+        return Parent(model=weights.load(model, path).eval(), origin="checkpoint")
     return _trained(own, model, data.train, own.settings.train.epochs, progress, origin="trained")
 
 

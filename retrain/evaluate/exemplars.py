@@ -54,7 +54,7 @@ def measure(subject: section.Subject) -> section.Section:
         name="exemplars",
         title="Rows that the pruning answers differently",
         status="measured",
-        sentence=_sentence(found, excess) + (pie.sentence() if pie else ""),
+        sentence=_sentence(found, excess, subject.rules.task) + (pie.sentence() if pie else ""),
         figures=_figures(found, excess) | (pie.figures() if pie else {}),
         tables=(_table(found), *((pie.table(),) if pie else ())),
         charts=(_chart(found),),
@@ -129,17 +129,18 @@ def _said(given: Floats, rules: evaluation.Rules) -> str:
 _Found = dict[tuple[evaluation.Column, evaluation.Column], disagreement.Disagreement]
 
 
-def _sentence(found: _Found, excess: intervals.Interval) -> str:
+def _sentence(found: _Found, excess: intervals.Interval, task: labels.Task) -> str:
     own, noise = found["parent", "candidate"], found["parent", "null"]
     verdict = (
         "more than training alone explains"
         if excess.low > 0
         else "not shown to be more than training alone explains"
     )
+    better = "nearer" if task == "regression" else "right"
     return (
         f"The candidate answers {own.share.value:.1%} of {own.rows} holdout rows differently from "
         f"the dense parent, the null control {noise.share.value:.1%}: {verdict}. Where they "
-        f"differ, the parent is right on {own.first_better} rows and the candidate on "
+        f"differ, the parent is {better} on {own.first_better} rows and the candidate on "
         f"{own.second_better}."
     )
 

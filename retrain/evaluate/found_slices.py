@@ -154,7 +154,8 @@ def _declared_words(found: Declared, margin: float, rules: evaluation.Rules) -> 
     ]
     few = found.among("too few rows")
     tail = f"; {len(few)} have too few rows to judge" if few else ""
-    whole = f"Of {len(found.compared)} declared slices and classes {', '.join(parts)}{tail}."
+    what = "slices" if rules.task == "regression" else "slices and classes"
+    whole = f"Of {len(found.compared)} declared {what} {', '.join(parts)}{tail}."
     return f"{whole}{_needed_words(found, margin, rules)}"
 
 

@@ -14,7 +14,7 @@ import jinja2
 import markupsafe
 
 from retrain import card
-from retrain.evaluate import section
+from retrain.evaluate import evaluation, section
 from retrain.pruning import wording
 from retrain.report import (
     packings,
@@ -78,6 +78,7 @@ def _content(made: card.Card, tag: str) -> dict[str, Any]:
         "tables": {name: table for name, table in tables.items() if table is not None},
         "names": summary.NAMES,
         "units": {"score": "share", "calibration_error": "share"},
+        "apart": apart,
         "gate_value": words.gate_value,
         "ways": (
             packings.table(made.packing)
@@ -122,6 +123,17 @@ def _cut(made: card.Card, cut: prunings.Cut | None) -> dict[str, Any]:
             rows=tuple((each.name, each.reason) for each in found.whole),
         ),
     }
+
+
+def apart(table: evaluation.Table) -> str:
+    """Name what tells two models' answers apart: rows that differ, or for a regression a distance.
+
+    >>> shown = {"parent": {"score": 0.6, "mae": 0.4}}
+    >>> apart(evaluation.Table(rows=9, columns=shown, yardstick="parent"))
+    'distance / scale'
+    """
+    values = any("mae" in figures for figures in table.columns.values())
+    return "distance / scale" if values else "differ"
 
 
 def numeric(table: section.Table) -> tuple[int, ...]:

@@ -64,6 +64,16 @@ def test_a_checkpoint_takes_the_place_of_training(tmp_path: Path) -> None:
     assert same(parent.model, model)
 
 
+def test_a_model_with_more_answers_than_classes_is_refused(tmp_path: Path) -> None:
+    own = dataclasses.replace(
+        own_of(tmp_path, checkpoint=Path("trained.safetensors")),
+        build_model=lambda: nn.Linear(2, 3),
+    )
+    save_file(nn.Linear(2, 3).state_dict(), tmp_path / "trained.safetensors")
+    with pytest.raises(errors.ProjectError, match="answers with 3 classes, the data has 2"):
+        parents.make(own, DATA, progress=ignore)
+
+
 def test_a_copy_can_be_changed_without_changing_the_parent(tmp_path: Path) -> None:
     own = own_of(tmp_path)
     parent = parents.make(own, DATA, progress=ignore)

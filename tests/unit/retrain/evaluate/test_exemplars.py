@@ -142,6 +142,7 @@ def test_regressions_differ_beyond_a_tenth_of_the_scale() -> None:
     apart = np.abs(asked["candidate"] - asked["parent"]) / subject.rules.scale
     expected = (np.minimum(apart, 1.0) > labels.DISTANT).mean()
     assert found.figures["disagreement"].value == pytest.approx(expected)
+    assert "the parent is nearer on" in found.sentence
 
 
 def test_a_section_can_be_repeated_written_and_read() -> None:

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import copy
 import dataclasses
+import re
 
 import msgspec
 import numpy as np
@@ -96,6 +97,11 @@ def test_declared_slices_are_judged_and_counted() -> None:
     assert found.figures["slices_no_worse"].value == 4
     assert found.figures["slices_worse"].value == found.figures["slices_open"].value == 0
     assert "Of 4 declared slices and classes 4 are shown to lose less" in found.sentence
+
+
+def test_a_regression_has_slices_but_no_classes() -> None:
+    found = found_slices.measure(subjects.diabetes())
+    assert re.match(r"Of \d+ declared slices \d+ are shown to lose less", found.sentence)
 
 
 def test_slices_are_judged_on_production_too() -> None:

@@ -10,7 +10,7 @@ import msgspec
 import pytest
 
 from retrain import packing
-from retrain.evaluate import section
+from retrain.evaluate import evaluation, section
 from retrain.report import page, prunings
 from tests.support import cards
 
@@ -150,6 +150,16 @@ def test_every_section_shows_what_it_has(text: str) -> None:
     assert 'alt="8, taken for 3"' in text
     assert "<dt>city</dt><dd>Ulm</dd>" in text
     assert "<strong>Fairness</strong>: Not measured: install coppice[audit]." in text
+
+
+def test_answers_of_a_regression_lie_a_distance_apart(text: str) -> None:
+    table = cards.table()
+    columns = {name: {**figures, "mae": 0.4} for name, figures in table.columns.items()}
+    judged = evaluation.Evaluation(holdout=msgspec.structs.replace(table, columns=columns))
+    values = page.render(cards.card_of(judged), "tiny:values")
+    assert ">distance / scale</th>" in values
+    assert ">differ</th>" not in values
+    assert ">differ</th>" in text
 
 
 def test_a_card_of_the_first_schema_has_a_page_too() -> None:
