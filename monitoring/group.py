@@ -189,7 +189,8 @@ def main(settings: settings_tree.Settings, cluster: Cluster) -> None:
         ):
             if not _await(cluster, desk, clock, stop):
                 return
-            source = _connect(cluster, stop)
+            with _CLIENT.made():
+                source = cluster.connect(stop)
             versions = registry.open_registry(settings)
             GroupMonitor(source, log, versions, settings, clock, desk).run(stop)
             source.close()
@@ -209,13 +210,3 @@ def _await(cluster: Cluster, desk: Desk, clock: clocks.Clock, stop: Callable[[],
             return False
         clock.sleep(WAIT_SECONDS)
     return True
-
-
-def _connect(cluster: Cluster, stop: Callable[[], bool]) -> ClosingFeed:
-    try:
-        return cluster.connect(stop)
-    except errors.EventLogError as problem:
-        if problem.__cause__ is None:
-            # It is the topics that will not do, which no fresh client changes.
-            raise
-        raise _CLIENT.lost(problem) from problem

@@ -12,7 +12,6 @@ log that missed its deadline cannot be trusted again; its owner ends the process
 from __future__ import annotations
 
 import contextlib
-import logging
 import threading
 import time
 from collections.abc import Collection, Iterator, Sequence
@@ -24,10 +23,9 @@ import structlog
 from kafka import structs
 
 from coppice import errors, records, settings
-from coppice.eventlog import base, envelope, offsets
+from coppice.eventlog import base, envelope, kafka_noise, offsets
 
 _POLL_MS = 200
-_BRAKE_SECONDS = 0.1
 _log = structlog.get_logger(__name__)
 
 
@@ -104,25 +102,8 @@ def _security(tree: settings.Settings) -> dict[str, Any]:
     if sasl:
         found["sasl_mechanism"] = table.sasl_mechanism
         found["sasl_plain_username"] = table.sasl_username
-        found["sasl_plain_password"] = table.sasl_password.get_secret_value()
+        found["sasl_plain_password"] = kafka_noise.Secret(table.sasl_password.get_secret_value())
     return found
-
-
-class _Brake(logging.Filter):
-    """Slow down a client thread that fails in every turn.
-
-    It reports each failure before it takes the next turn, and makes no pause of its own: unbraked
-    it took a third of a core until the deadline, for nothing. It waits in here.
-    """
-
-    def filter(self, record: logging.LogRecord) -> bool:
-        """Wait, where an exception is reported; let every record pass."""
-        if record.exc_info:
-            time.sleep(_BRAKE_SECONDS)
-        return True
-
-
-_BRAKE = _Brake()
 
 
 class KafkaLog:
@@ -149,6 +130,7 @@ class KafkaLog:
         self._dead_letters = dead_letters
         self._lock = threading.Lock()
         self._closed = False
+        self._parts: list[structs.TopicPartition] = []
         with wrapped():
             self._producer = open_producer(options)
             self._consumer = kafka.KafkaConsumer(
@@ -167,7 +149,7 @@ class KafkaLog:
             Some do not; the message names them.
         """
         with self._lock, wrapped():
-            known = set(self._consumer.topics())
+            known = partitions_of(self._consumer, self._options)
         require_topics(known, self._options)
 
     def append(self, events: Sequence[records.Event]) -> None:
@@ -210,10 +192,13 @@ class KafkaLog:
                 return base.Batch([], after)
             found: dict[str, records.Event] = {}
             for record in self._poll(behind, ends, limit):
-                reached.setdefault(record.topic, {})[str(record.partition)] = record.offset + 1
                 event = self._event(record)
                 if event is not None:
                     found.setdefault(event.id, event)
+            for part in behind:
+                # Not the last record's: behind it there may be none, and an offset all the same.
+                place = self._position(part)
+                reached.setdefault(part.topic, {})[str(part.partition)] = place
         return base.Batch(list(found.values()), offsets.encode(reached))
 
     def end(self) -> base.Position:
@@ -238,12 +223,14 @@ class KafkaLog:
             self._consumer.close()
 
     def _ends(self) -> dict[Any, int]:
-        parts = [
-            structs.TopicPartition(topic, number)
-            for topic in envelope.topics(self._options.prefix)
-            for number in self._consumer.partitions_for_topic(topic) or ()
-        ]
-        return dict(self._consumer.end_offsets(parts)) if parts else {}
+        if not self._parts:
+            known = partitions_of(self._consumer, self._options)
+            self._parts = [
+                structs.TopicPartition(topic, number)
+                for topic in envelope.topics(self._options.prefix)
+                for number in known.get(topic, ())
+            ]
+        return dict(self._consumer.end_offsets(self._parts)) if self._parts else {}
 
     def _seek(self, reached: offsets.Offsets, ends: dict[Any, int]) -> list[Any]:
         """Assign the partitions that have records behind the offsets, and stand there."""
@@ -258,15 +245,17 @@ class KafkaLog:
     def _poll(self, behind: Sequence[Any], ends: dict[Any, int], limit: int) -> Iterator[Any]:
         until = time.monotonic() + self._options.deadline_seconds
         left = limit
-        while left > 0 and any(
-            (self._consumer.position(part) or 0) < ends[part] for part in behind
-        ):
+        while left > 0 and any(self._position(part) < ends[part] for part in behind):
             if time.monotonic() > until:
                 message = f"no records within {self._options.deadline_seconds:g} s"
                 raise errors.EventLogError(message)
             for batch in self._consumer.poll(timeout_ms=_POLL_MS, max_records=left).values():
                 left -= len(batch)
                 yield from batch
+
+    def _position(self, part: structs.TopicPartition) -> int:
+        """Return the next offset of a partition; 0 while the brokers have yet to tell it."""
+        return int(self._consumer.position(part, timeout_ms=_POLL_MS) or 0)
 
     def _event(self, record: Any) -> records.Event | None:
         try:
@@ -284,8 +273,6 @@ class KafkaLog:
 
 def open_producer(options: Options) -> kafka.KafkaProducer:
     """Make a producer that waits for all in-sync replicas; it connects when it is used."""
-    # The library's threads log under their module's name; the same filter is added once.
-    logging.getLogger("kafka.producer.sender").addFilter(_BRAKE)
     return kafka.KafkaProducer(
         **options.connection(),
         acks="all",
@@ -297,6 +284,29 @@ def open_producer(options: Options) -> kafka.KafkaProducer:
         linger_ms=2,
         allow_auto_create_topics=False,
     )
+
+
+def partitions_of(consumer: Any, options: Options) -> dict[str, set[int]]:
+    """Ask for the partitions of every topic that there is.
+
+    3.0.12 itself waits for the answer for ever, also where no broker lets us in.
+
+    Raises
+    ------
+    KafkaTimeoutError
+        Nobody answered by the deadline.
+    """
+    inside = vars(consumer)  # the version is pinned
+    cluster, until = inside["_cluster"], time.monotonic() + options.deadline_seconds
+    wanted, cluster.need_all_topic_metadata = cluster.need_all_topic_metadata, True
+    try:
+        # What is under way at first may have been asked for less than all.
+        for _ in range(1 + cluster.metadata_refresh_in_progress):
+            left = max(0, int(1000 * (until - time.monotonic())))
+            inside["_net"].run(inside["_manager"].wait_for, cluster.request_update(), left)
+    finally:
+        cluster.need_all_topic_metadata = wanted
+    return {topic: set(cluster.partitions_for_topic(topic) or ()) for topic in cluster.topics()}
 
 
 def require_topics(known: Collection[str], options: Options) -> None:
@@ -329,11 +339,16 @@ def bury(producer: kafka.KafkaProducer, record: Any, reason: str, timeout_second
 
 @contextlib.contextmanager
 def wrapped() -> Iterator[None]:
-    """Raise the library's errors as ours."""
+    """Raise the library's errors as ours, with the reason that it told its log alone."""
+    began = time.monotonic()
     try:
         yield
     except (kafka.errors.MessageSizeTooLargeError, kafka.errors.RecordListTooLargeError) as cause:
         raise errors.EventTooLarge from cause
     except (kafka.errors.KafkaError, AssertionError) as cause:
-        message = f"Kafka cannot be used: {cause!r}; check `servers`, TLS, SASL and the brokers"
+        reason = kafka_noise.EAR.since(began)
+        told = f" ({reason})" if reason else ""
+        message = (
+            f"Kafka cannot be used: {cause!r}{told}; check `servers`, TLS, SASL and the brokers"
+        )
         raise errors.EventLogError(message) from cause

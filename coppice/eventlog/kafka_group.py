@@ -194,12 +194,9 @@ class GroupReader:
 
     def _count(self) -> int:
         with kafka_log.wrapped():
-            known = self._consumer.topics()
-            kafka_log.require_topics(known, self._options)
-            counts = {
-                kind: len(self._consumer.partitions_for_topic(self._options.prefix + kind))
-                for kind in self._kinds[:-1]
-            }
+            known = kafka_log.partitions_of(self._consumer, self._options)
+        kafka_log.require_topics(known, self._options)
+        counts = {kind: len(known[self._options.prefix + kind]) for kind in self._kinds[:-1]}
         if len(set(counts.values())) != 1:
             listed = ", ".join(f"{kind} has {count}" for kind, count in sorted(counts.items()))
             message = (

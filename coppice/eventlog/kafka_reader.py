@@ -65,11 +65,12 @@ class KafkaReader:
             raise
 
     def _assign(self, consumed: base.Consumed) -> list[structs.TopicPartition]:
-        kafka_log.require_topics(self._consumer.topics(), self._options)
+        known = kafka_log.partitions_of(self._consumer, self._options)
+        kafka_log.require_topics(known, self._options)
         parts = [
             structs.TopicPartition(topic, number)
             for topic in envelope.topics(self._options.prefix)
-            for number in sorted(self._consumer.partitions_for_topic(topic))
+            for number in sorted(known[topic])
         ]
         self._consumer.assign(parts)
         for part in parts:
@@ -100,7 +101,9 @@ class KafkaReader:
         self._consumer.resume(*(paused - ahead))
 
     def _lags(self, part: structs.TopicPartition) -> bool:
-        return (self._consumer.highwater(part) or 0) > (self._consumer.position(part) or 0)
+        # Without waiting: where the place is not known yet, the brokers have it to tell.
+        place = self._consumer.position(part, timeout_ms=0)
+        return (self._consumer.highwater(part) or 0) > (place or 0)
 
     def ends(self) -> base.Consumed:
         """Ask the brokers for the offset behind the last record of each partition.

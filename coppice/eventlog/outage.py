@@ -74,6 +74,19 @@ class Trust(NamedTuple):
         except errors.EventLogError as problem:
             raise self.lost(problem) from problem
 
+    @contextlib.contextmanager
+    def made(self) -> Iterator[None]:
+        """Make the client inside the block; like `kept`, but for what is no fault of it.
+
+        What the client did not raise, such as topics that will not do, no fresh client changes.
+        """
+        try:
+            yield
+        except errors.EventLogError as problem:
+            if problem.__cause__ is None:
+                raise
+            raise self.lost(problem) from problem
+
     def lost(self, reason: object) -> errors.EventLogError:
         """Return what ends the process, for a reason."""
         message = f"{reason}; the {self.process} ends, to be started again with a fresh client"

@@ -147,7 +147,8 @@ class Follower:
             self._recorder.waiting(waits=not there)
             if not there:
                 return None
-            self._reader = self._cluster.connect(self._consumed)
+            with _CLIENT.made():
+                self._reader = self._cluster.connect(self._consumed)
             now = self._clock.monotonic()
             self._progress = plan.Progress(now, now)
             _log.info("following")

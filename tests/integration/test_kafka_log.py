@@ -93,7 +93,7 @@ class TestKafka:
         KafkaLog(options).close()
 
         reports = logging.getLogger("kafka.producer.sender")
-        assert [type(each).__name__ for each in reports.filters] == ["_Brake"]
+        assert [type(each).__name__ for each in reports.filters] == ["Brake"]
 
     def test_missing_topics_are_named(self, log: KafkaLog) -> None:
         with pytest.raises(errors.EventLogError, match=r"lacks the topics .*coppice\.candidate"):

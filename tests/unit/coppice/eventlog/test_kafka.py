@@ -1,10 +1,14 @@
 from __future__ import annotations
 
-import logging
+import contextlib
+import types
+from collections.abc import Collection, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from kafka import errors as library
+from kafka import structs
 
 from coppice import errors, settings
 from coppice.eventlog import kafka
@@ -90,16 +94,78 @@ def refuse() -> None:
         raise library.NotEnoughReplicasError
 
 
-class TestBrake:
-    def test_a_thread_that_reports_a_failure_is_made_to_wait(
-        self, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
-        waited: list[float] = []
-        monkeypatch.setattr(kafka.time, "sleep", waited.append)
-        logger = logging.getLogger("tests.brake")
-        monkeypatch.setattr(logger, "filters", [kafka._BRAKE])
+PART = structs.TopicPartition("coppice.command.v1", 0)
 
-        logger.warning("nothing was raised")
-        assert waited == []
-        logger.error("raised in a turn", exc_info=ValueError("again"))
-        assert waited == [0.1]
+
+class Consumer:
+    """A client of one partition that ends at 9, and of which retention has left nothing."""
+
+    def __init__(self) -> None:
+        self.place: int | None = None
+
+    def end_offsets(self, parts: Collection[Any]) -> dict[Any, int]:
+        return dict.fromkeys(parts, 9)
+
+    def assign(self, parts: Collection[Any]) -> None:
+        assert list(parts) == [PART]
+
+    def seek(self, part: Any, offset: int) -> None:
+        assert (part, offset) == (PART, 0)
+
+    def position(self, part: Any, timeout_ms: int) -> int | None:
+        # Who gives no time waits for ever in 3.0.12.
+        assert (part, timeout_ms) == (PART, 200)
+        return self.place
+
+    def poll(self, timeout_ms: int, max_records: int) -> dict[Any, Any]:
+        assert (timeout_ms, max_records) == (200, 1000)
+        self.place = 9
+        return {}
+
+    def close(self) -> None:
+        assert self.place == 9
+
+
+@pytest.fixture
+def emptied() -> Iterator[kafka.KafkaLog]:
+    with contextlib.closing(kafka.KafkaLog(kafka.Options(("127.0.0.1:1",)))) as log:
+        log._consumer.close()
+        log._consumer = Consumer()
+        log._parts = [PART]
+        yield log
+
+
+def test_a_partition_that_retention_emptied_is_read_to_its_end(emptied: kafka.KafkaLog) -> None:
+    batch = emptied.read("")
+
+    assert batch.events == []
+    # Whoever reads up to the end gets there, and does not ask for ever.
+    assert batch.position == emptied.end() == '{"coppice.command.v1":{"0":9}}'
+
+
+def test_partitions_are_asked_for_twice_where_something_else_was_asked_before() -> None:
+    asked: list[tuple[bool, int]] = []
+    cluster = types.SimpleNamespace(
+        need_all_topic_metadata=False,
+        metadata_refresh_in_progress=True,
+        request_update=lambda: "future",
+        topics=lambda: {"a", "b"},
+        partitions_for_topic={"a": {0, 1}, "b": None}.get,
+    )
+
+    def run(wait_for: Any, future: str, milliseconds: int) -> None:
+        assert (wait_for, future) == (print, "future")
+        asked.append((cluster.need_all_topic_metadata, milliseconds))
+
+    consumer = types.SimpleNamespace(
+        _cluster=cluster,
+        _net=types.SimpleNamespace(run=run),
+        _manager=types.SimpleNamespace(wait_for=print),
+    )
+    found = kafka.partitions_of(consumer, kafka.Options(("k:1",), deadline_seconds=2.0))
+
+    assert found == {"a": {0, 1}, "b": set()}
+    assert [everything for everything, _ in asked] == [True, True]
+    assert 0 < asked[1][1] <= asked[0][1] <= 2000
+    # What the client asks for by itself after that is as much as before.
+    assert cluster.need_all_topic_metadata is False

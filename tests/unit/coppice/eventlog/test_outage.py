@@ -63,6 +63,17 @@ class TestTrust:
         with pytest.raises(errors.FollowerStuck, match="2 MiB; the follower ends"), strict.kept():
             raise errors.EventTooLarge("2 MiB")
 
+    def test_a_client_that_cannot_be_made_ends_the_process_where_it_raised_itself(self) -> None:
+        problem = errors.EventLogError("no answer")
+        problem.__cause__ = TimeoutError()
+        with pytest.raises(errors.RelayStuck, match="no answer; the relay ends"), TRUST.made():
+            raise problem
+
+    def test_topics_that_will_not_do_are_no_fault_of_the_client(self) -> None:
+        with pytest.raises(errors.EventLogError, match="lacks") as caught, TRUST.made():
+            raise errors.EventLogError("lacks the topics a, b")
+        assert not isinstance(caught.value, errors.RelayStuck)
+
     def test_faults_of_others_pass(self) -> None:
         with pytest.raises(errors.RegistryProblem, match="no room"), TRUST.kept():
             raise errors.RegistryProblem("no room")

@@ -30,6 +30,7 @@ class Brokers:
         self.there = True
         self.mute = False
         self.withheld = False
+        self.refusal: errors.EventLogError | None = None
         self.letters: list[envelope.Letter] = []
         self.buried: list[bytes | None] = []
         self.connections: list[base.Consumed] = []
@@ -41,6 +42,8 @@ class Brokers:
         return self.there
 
     def connect(self, consumed: base.Consumed) -> Brokers:
+        if self.refusal is not None:
+            raise self.refusal
         self.connections.append(dict(consumed))
         self._next = consumed.get((TOPIC, 0), 0)
         return self
@@ -188,6 +191,24 @@ def test_brokers_that_take_connections_but_never_answer_end_it(
 
     with pytest.raises(errors.FollowerStuck, match="none has answered for"):
         turns(follower, 100)
+
+
+def test_a_client_that_cannot_be_made_ends_it_to_be_started_again(
+    follower: Follower, brokers: Brokers
+) -> None:
+    brokers.refusal = errors.EventLogError("Authentication failed")
+    brokers.refusal.__cause__ = TimeoutError()
+
+    with pytest.raises(errors.FollowerStuck, match="Authentication failed; the follower ends"):
+        turns(follower, 1)
+
+
+def test_missing_topics_end_it_as_what_they_are(follower: Follower, brokers: Brokers) -> None:
+    brokers.refusal = errors.EventLogError("lacks the topics a, b")
+
+    with pytest.raises(errors.EventLogError, match="lacks the topics") as caught:
+        turns(follower, 1)
+    assert not isinstance(caught.value, errors.FollowerStuck)
 
 
 def test_records_that_never_come_end_it(follower: Follower, brokers: Brokers) -> None:
