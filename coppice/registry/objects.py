@@ -32,6 +32,7 @@ EARLY_SECONDS = 300.0
 _CHUNK = 1 << 20
 _PASSING = frozenset({408, 429, 500, 502, 503, 504})
 _TAKEN = frozenset({409, 412})
+_CONDITIONS = frozenset({"if-match", "if-none-match"})
 
 
 class Options(NamedTuple):
@@ -229,7 +230,9 @@ class Connection:
             except httpx.TransportError as cause:
                 reason = f"{type(cause).__name__}: {cause}"
                 continue
-            if answer.status_code not in _PASSING:
+            # Whoever asked for no state cannot find another: the store is busy with that object.
+            busy = answer.status_code == httpx.codes.CONFLICT and not _CONDITIONS & set(ask.headers)
+            if answer.status_code not in _PASSING and not busy:
                 return self._judged(answer)
             reason = f"HTTP {answer.status_code}"
         message = (
