@@ -192,13 +192,14 @@ class KafkaLog:
                 return base.Batch([], after)
             found: dict[str, records.Event] = {}
             for record in self._poll(behind, ends, limit):
+                reached.setdefault(record.topic, {})[str(record.partition)] = record.offset + 1
                 event = self._event(record)
                 if event is not None:
                     found.setdefault(event.id, event)
             for part in behind:
-                # Not the last record's: behind it there may be none, and an offset all the same.
-                place = self._position(part)
-                reached.setdefault(part.topic, {})[str(part.partition)] = place
+                # Behind the last record there may be offsets of none, which count as read, too.
+                parts, number = reached.setdefault(part.topic, {}), str(part.partition)
+                parts[number] = max(parts.get(number, 0), self._position(part))
         return base.Batch(list(found.values()), offsets.encode(reached))
 
     def end(self) -> base.Position:

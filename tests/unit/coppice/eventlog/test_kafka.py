@@ -143,6 +143,18 @@ def test_a_partition_that_retention_emptied_is_read_to_its_end(emptied: kafka.Ka
     assert batch.position == emptied.end() == '{"coppice.command.v1":{"0":9}}'
 
 
+def test_a_place_that_the_brokers_have_yet_to_tell_never_moves_a_reader_back(
+    emptied: kafka.KafkaLog, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    after = '{"coppice.command.v1":{"0":5}}'
+    monkeypatch.setattr(emptied._consumer, "seek", lambda *_: None)
+    # What it answers where it cannot tell in time.
+    monkeypatch.setattr(emptied, "_poll", lambda *_: iter(()))
+
+    assert emptied.read(after).position == after
+    emptied._consumer.place = 9
+
+
 def test_partitions_are_asked_for_twice_where_something_else_was_asked_before() -> None:
     asked: list[tuple[bool, int]] = []
     cluster = types.SimpleNamespace(

@@ -47,7 +47,7 @@ class TestEar:
         assert ear.since(BEFORE) == ""
 
     def test_a_failure_before_that_time_is_no_reason(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr(kafka_noise.time, "monotonic", lambda: 7.0)
+        monkeypatch.setattr("coppice.eventlog.kafka_noise.time.monotonic", lambda: 7.0)
         ear = kafka_noise.Ear()
         ear.filter(told("Connection failed: no"))
         assert (ear.since(7.0), ear.since(7.1)) == ("no", "")
@@ -64,7 +64,7 @@ class TestBrake:
         self, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         waited: list[float] = []
-        monkeypatch.setattr(kafka_noise.time, "sleep", waited.append)
+        monkeypatch.setattr("coppice.eventlog.kafka_noise.time.sleep", waited.append)
         logger = logging.getLogger("tests.brake")
         monkeypatch.setattr(logger, "filters", [kafka_noise.Brake()])
 
