@@ -121,7 +121,8 @@ def test_a_big_file_passes_in_parts(
     # S3 takes no body whose length it is not told.
     assert (script.lengths, script.digests) == ([str(BIG)], [digest])
     assert (tmp_path / "copy").stat().st_size == BIG
-    assert peak < BIG / 4
+    # A part has a megabyte, and a few of them are about at a time.
+    assert peak < BIG / 2
 
 
 def test_an_object_that_another_writes_at_this_moment_is_sent_again(
