@@ -7,7 +7,7 @@ import pytest
 
 from coppice import errors
 from coppice.testing import ManualClock, MemoryRegistry
-from retrain.pruning import groups, recipe
+from retrain.pruning import groups, recipe, schedule
 from retrain.search import loop, probes
 from tests.support import searching
 
@@ -32,7 +32,7 @@ def test_a_search_finds_widths_within_the_budget_and_their_recipe(searched: Sear
     chosen = found.entries[found.chosen]
     assert chosen.on_front
     assert chosen.probe is not None
-    assert chosen.probe.drop <= 0.05
+    assert chosen.probe.expected <= 0.05
     assert found.final is not None
     # The graph that was trained costs what the table said of its structure.
     assert found.final.cost.gain == chosen.cost.gain == pytest.approx(found.final.macs_ratio)
@@ -50,10 +50,10 @@ def test_a_budget_that_nothing_meets_is_said_with_the_nearest(tmp_path: Path) ->
     found = searching.search(tmp_path, budget=probes.Budget(drop=-0.9, slice_drop=1.0))
     assert not found.met
     assert found.chosen is not None
-    drops = [each.probe.drop for each in found.entries if each.probe is not None]
+    drops = [each.probe.expected for each in found.entries if each.probe is not None]
     chosen = found.entries[found.chosen].probe
     assert chosen is not None
-    assert chosen.drop == min(drops)
+    assert chosen.expected == min(drops)
 
 
 def test_a_cost_can_be_asked_for(tmp_path: Path) -> None:
@@ -90,6 +90,48 @@ def test_without_time_the_search_ends_cleanly_and_says_so(tmp_path: Path) -> Non
     assert found.chosen is None
     assert not found.met
     assert found.recipe is None
+
+
+def test_a_chain_is_found_and_its_recipe_leaves_what_was_measured(tmp_path: Path) -> None:
+    # Whatever it costs: blocks and widths go as far as they can.
+    found = searching.search_deep(tmp_path, budget=probes.Budget(drop=1.0, slice_drop=1.0))
+    assert found.met
+    assert found.chosen is not None
+    chosen = found.entries[found.chosen]
+    assert (set(chosen.out), chosen.widths) == ({"2", "3"}, {"0": 8})
+    # 4*32 + 2 * 2*32*16 + 32*2 = 2240 of the dense model, 4*8 + 8*2 = 48 of what is left.
+    assert found.final is not None
+    assert found.final.cost.gain == pytest.approx(2240 / 48)
+    assert found.recipe is not None
+    assert [step.level for step in found.recipe.steps] == ["layer", "neuron"]
+    assert found.blocks == 2
+    made = searching.build_deep()
+    schedule.prune(made, searching.split(400), found.recipe, task="multiclass", seed=0)
+    assert schedule.cost(made, searching.split(8)).macs == 48
+
+
+def test_a_search_goes_on_on_top_of_a_recipe(tmp_path: Path) -> None:
+    widths, zeros = (
+        recipe.Step(criterion="magnitude"),
+        recipe.Step(level="connection", criterion="magnitude", amount=0.25),
+    )
+    base = recipe.Recipe(
+        level="layer",
+        criterion="ablation",
+        amount=0.5,
+        then=(widths, zeros),
+        learning_rate=0.01,
+    )
+    found = searching.search_deep(tmp_path, base=base, at_least=4.0, budget=None, structures=6)
+    assert found.met
+    assert found.recipe is not None
+    # One block is gone before; whether the other one goes is the search's.
+    assert found.blocks == 1
+    levels = [step.level for step in found.recipe.steps]
+    assert (levels[0], levels[-2:]) == ("layer", ["neuron", "connection"])
+    assert found.recipe.steps[-1] == zeros
+    assert list(found.recipe.steps[0].amounts.values()) == [0.9]
+    assert found.recipe.finetune_epochs == base.finetune_epochs
 
 
 def test_a_network_without_a_width_to_choose_is_refused(tmp_path: Path) -> None:
