@@ -1,4 +1,4 @@
-"""A recipe of several levels, written as values of the chart, is the recipe that retraining uses."""
+"""A recipe of several levels, written as values of the chart, is the one that retraining uses."""
 
 from __future__ import annotations
 

@@ -76,6 +76,29 @@ def test_the_servers_pins_are_those_of_everything() -> None:
     assert set(pins(IMAGES / "server-requirements.txt")) - everything == set()
 
 
+def test_openvino_is_an_argument_away_and_adds_nothing_else() -> None:
+    found = pins(IMAGES / "server-openvino-requirements.txt")
+    assert found[0] == "-r server-requirements.txt"
+    assert [pin.partition("==")[0] for pin in found[1:]] == ["openvino", "openvino-telemetry"]
+    assert set(found[1:]) <= set(pins(house.ROOT / "constraints.txt"))
+
+
+@pytest.mark.parametrize(
+    ("given", "installed"),
+    [
+        ({}, "server-requirements.txt"),
+        (
+            {"REQUIREMENTS": "server-openvino-requirements.txt"},
+            "server-openvino-requirements.txt",
+        ),
+    ],
+)
+def test_the_server_s_requirements_are_an_argument(given: dict[str, str], installed: str) -> None:
+    (words,) = (words for words in slim.build_steps(Path("/v"), **given) if "--no-deps" in words)
+    assert words[-1] == str(IMAGES / installed)
+    assert Path(words[-1]).is_file()
+
+
 def test_the_servers_pins_are_sorted_and_once() -> None:
     found = pins(IMAGES / "server-requirements.txt")
     assert found == sorted(set(found))
@@ -117,10 +140,10 @@ def test_what_the_containerfiles_copy_is_all_that_they_see() -> None:
 
 
 def test_the_wheel_is_tried_with_what_the_workers_image_installs() -> None:
-    extras = re.compile(r"\[([a-z0-9,]+)\]\"")
-    image = extras.search((house.ROOT / "deploy/images/Containerfile.worker").read_text())
-    tried = extras.search((house.ROOT / "Makefile").read_text())
+    worker = (IMAGES / "Containerfile.worker").read_text()
+    tried = re.search(r"\[([a-z0-9,]+)\]\"", (house.ROOT / "Makefile").read_text())
 
-    assert image is not None
     assert tried is not None
-    assert image[1] == tried[1] == "kafka,parquet,k8s"
+    assert containerfile.arguments(containerfile.steps(worker))["EXTRAS"] == tried[1]
+    assert tried[1] == "kafka,parquet,k8s"
+    assert '"/build[${EXTRAS}]"' in worker

@@ -38,6 +38,12 @@ def steps(text: str) -> list[Step]:
     return found
 
 
+def arguments(found: list[Step]) -> dict[str, str]:
+    """Return the build arguments that have a default, with it."""
+    given = (step.text.partition("=") for step in found if step.word == "ARG")
+    return {name: default for name, equals, default in given if equals}
+
+
 def findings(text: str, root: Path) -> list[str]:
     """Say what is wrong with a Containerfile whose context is a folder."""
     found = steps(text)
@@ -45,9 +51,7 @@ def findings(text: str, root: Path) -> list[str]:
 
 
 def _bases(found: list[Step]) -> Iterator[str]:
-    defaults = dict(
-        step.text.split("=", 1) for step in found if step.word == "ARG" and "=" in step.text
-    )
+    defaults = arguments(found)
     named: set[str] = set()
     for step in found:
         if step.word != "FROM":

@@ -5,6 +5,7 @@ from __future__ import annotations
 import fcntl
 import os
 import shlex
+import string
 import subprocess
 import sys
 from pathlib import Path
@@ -20,13 +21,21 @@ INSTALL_SECONDS = 120
 """Longest wait for pip; half a minute is usual."""
 
 
-def build_steps(venv: Path) -> list[list[str]]:
-    """Return the commands of the first stage, with the image's places put elsewhere."""
+def build_steps(venv: Path, **given: str) -> list[list[str]]:
+    """Return the commands of the first stage, with the image's places put elsewhere.
+
+    `given` are build arguments in place of their defaults.
+    """
     images = house.ROOT / "deploy" / "images"
     found = containerfile.steps(SERVER.read_text(encoding="utf-8"))
     runs = [step.text for step in found if step.word == "RUN" and step.stage == 0]
+    arguments = containerfile.arguments(found) | given
     moved = [
-        run.replace(VENV, shlex.quote(str(venv))).replace(CONTEXT, f"{images}/") for run in runs
+        string.Template(run)
+        .substitute(arguments)
+        .replace(VENV, shlex.quote(str(venv)))
+        .replace(CONTEXT, f"{images}/")
+        for run in runs
     ]
     return [words for run in moved for words in containerfile.commands(run)]
 
