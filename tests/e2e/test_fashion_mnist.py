@@ -17,7 +17,7 @@ from tests.support.examples import Done, Example
 NAME = "05_fashion_mnist"
 VARIABLE = "COPPICE_FASHION_MNIST"
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(420)]
+pytestmark = pytest.mark.slow
 
 
 def write_idx(path: Path, values: np.ndarray) -> None:

@@ -11,7 +11,7 @@ from coppice.project import Data
 from tests.support import examples
 from tests.support.examples import Done, Example
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(420)]
+pytestmark = pytest.mark.slow
 
 
 @pytest.fixture(scope="module")

@@ -22,7 +22,7 @@ from coppice import registry, runtime
 from coppice_cli import baking
 from tests.support import artifacts, house, serving, slim
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
+pytestmark = pytest.mark.slow
 
 HEAVY = ["torch", "evidently", "matplotlib", "sklearn", "scipy", "pandas", "onnx", "pip"]
 OPTIONAL = {"grpc", "kafka", "pyarrow", "opentelemetry.exporter", "yaml"}

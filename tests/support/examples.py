@@ -43,7 +43,7 @@ class Example(NamedTuple):
             capture_output=True,
             text=True,
             check=False,
-            timeout=300,
+            timeout=900,
         )
 
     def coppice(self, *words: str) -> Done:
@@ -64,14 +64,16 @@ class Example(NamedTuple):
         Raises
         ------
         TimeoutError
-            It does not within two minutes; the message holds the last look.
+            It does not within five minutes; the message holds the last look.
         """
-        deadline = time.monotonic() + 120
+        deadline = time.monotonic() + 300
         while time.monotonic() < deadline:
             seen = self.status()
             if condition(seen):
                 return seen
-        message = f"not seen within two minutes; the last look: {seen}"
+            # A look takes a core for a second, and what is waited for needs it too.
+            time.sleep(1.0)
+        message = f"not seen within five minutes; the last look: {seen}"
         raise TimeoutError(message)
 
     @contextlib.contextmanager
@@ -89,7 +91,7 @@ class Example(NamedTuple):
             yield process
         finally:
             process.send_signal(signal.SIGTERM)
-            process.communicate(timeout=60)
+            process.communicate(timeout=180)
 
 
 def _all_run(seen: Status) -> bool:

@@ -17,7 +17,7 @@ from tests.support import containerfile, house
 SERVER = house.ROOT / "deploy" / "images" / "Containerfile.server"
 VENV, CONTEXT = "/opt/venv", "/build/"
 MADE = "SLIM_ENVIRONMENT"
-INSTALL_SECONDS = 120
+INSTALL_SECONDS = 600
 """Longest wait for pip; half a minute is usual."""
 
 
