@@ -1,4 +1,4 @@
-"""The search for widths on the small network, as a user would run it: its second run is timed.
+"""The search for blocks and widths on the small network, as a user would run it: its second run is timed.
 
 The first run fills the table of latencies. Then everything but that table is taken away, and the
 command is run again: sensitivities, probes and the final measurement are made anew.
@@ -94,13 +94,17 @@ def _row(found: dict[str, Any], minutes: float) -> dict[str, Any]:
     row: dict[str, Any] = {
         "search on small": f"{len(found['entries'])} structures",
         "minutes": round(minutes, 2),
+        "blocks left out": "-",
         "widths": "none within the budget",
         "times as fast": "-",
         "points lost": "-",
+        "expected": "-",
     }
     if found["chosen"] is not None and found["final"] is not None:
         entry = found["entries"][found["chosen"]]
         row["widths"] = ", ".join(f"{name} {width}" for name, width in entry["widths"].items())
         row["times as fast"] = round(found["final"]["cost"]["gain"], 2)
+        row["blocks left out"] = ", ".join(entry["out"]) or "none"
         row["points lost"] = round(100 * entry["probe"]["drop"], 2)
+        row["expected"] = round(100 * entry["probe"]["expected"], 2)
     return row
