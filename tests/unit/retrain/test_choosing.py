@@ -1,6 +1,8 @@
 from __future__ import annotations
 
+import functools
 import sys
+import tempfile
 from pathlib import Path
 
 import numpy as np
@@ -12,10 +14,20 @@ from retrain.evaluate import answers
 from tests.support import needs, packable
 
 
+@functools.cache
+def graph_of(name: str) -> bytes:
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "model.onnx"
+        onnx_export.export(
+            packable.trained(name), packable.data().validation, path, task="multiclass"
+        )
+        return path.read_bytes()
+
+
 def exported(name: str, folder: Path) -> Path:
-    model = packable.trained(name)
-    onnx_export.export(model, packable.data().validation, folder / "model.onnx", task="multiclass")
-    return folder / "model.onnx"
+    graph = folder / "model.onnx"
+    graph.write_bytes(graph_of(name))
+    return graph
 
 
 def wish(**section: object) -> choosing.Wish:

@@ -319,10 +319,11 @@ def test_a_log_that_cannot_be_written_gives_no_answer(made: serving.Project) -> 
 
 
 def test_a_request_whose_client_no_longer_waits_is_not_run(made: serving.Project) -> None:
-    made.route(champion=made.add(artifacts.slow_classifier, steps=40))
+    made.route(champion=made.add(artifacts.slow_classifier, steps=200))
 
     async def steps(opened: compose.Plane) -> None:
-        # 70 ms at least for the first: 40 products of 512 x 512 matrices are 10 ** 10 operations.
+        # 0.3 s at least for the first: 200 products of 512 x 512 matrices are 5 x 10 ** 10
+        # operations, so that the second one is there long before.
         first = asyncio.create_task(opened.engine.infer(query(request_id="first")))
         await serving.until(lambda: opened.engine._in_flight == 1)
         await asyncio.sleep(0.01)
