@@ -30,6 +30,8 @@ SAVE_EVENTS = 5000
 """After so many events a partition's place is saved; each makes at most three keys of
 `order.RECENT`, or four where the dense parent answered too."""
 SAVE_SECONDS = 15.0
+AHEAD_SECONDS = 60.0
+"""A clock that is further ahead than this is wrong; others differ by less."""
 MOST_FACTS = 500
 """In one batch: well below what a broker takes at once."""
 LEAST_JOIN = 100
@@ -145,14 +147,25 @@ class Member:
             return
         topic = feed.KINDS.index(letter.topic)
         try:
-            event = envelope.event(letter.headers, letter.value)
+            event = self._timely(envelope.event(letter.headers, letter.value))
         except errors.UndecodableEvent:
             # Whoever follows the cluster puts it into the dead letters.
             part.counts["undecodable"] = part.counts.get("undecodable", 0) + 1
-            found = merge.Sourced(topic, letter.offset, None, letter.timestamp / 1000)
+            time = min(letter.timestamp / 1000, self._clock.now())
+            found = merge.Sourced(topic, letter.offset, None, time)
         else:
             found = merge.Sourced(topic, letter.offset, event, event.time)
         part.merge.add(found)
+
+    def _timely(self, event: records.Event) -> records.Event:
+        """Take what a clock that is ahead wrote for what happens now.
+
+        Else all behind it would wait until its time has come.
+        """
+        now = self._clock.now()
+        if event.time <= now + AHEAD_SECONDS:
+            return event
+        return msgspec.structs.replace(event, time=now)
 
     def turn(self) -> int:
         """Tell what can be told; return how many facts that was."""

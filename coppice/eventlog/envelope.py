@@ -21,6 +21,8 @@ CONTENT_TYPE = "application/msgpack"
 UNKNOWN_TOPIC = "coppice.unknown.v1"
 FACTS = "coppice.fact.v1"
 """Topic of what monitors that share their work tell each other; it holds no events."""
+LAST_MOMENT = 253_402_300_800.0
+"""Where the year 9999 ends, seconds since 1970 UTC: no clock tells a later time."""
 DEAD = ".dlq"
 """Behind a topic's name: where what cannot be decoded goes, with the reason."""
 
@@ -95,10 +97,10 @@ def event(found: Iterable[tuple[str, bytes]], value: bytes | None) -> records.Ev
     try:
         by_name = {name: content.decode() for name, content in found}
         return records.Event(
-            id=by_name["ce_id"],
+            id=_id(by_name["ce_id"]),
             type=by_name["ce_type"],
             source=by_name["ce_source"],
-            time=float(by_name["ce_epoch"]),
+            time=_time(by_name["ce_epoch"]),
             subject=by_name["ce_subject"],
             model=by_name["ce_model"],
             data=value or b"",
@@ -109,3 +111,19 @@ def event(found: Iterable[tuple[str, bytes]], value: bytes | None) -> records.Ev
     except (ValueError, AttributeError) as cause:
         message = f"a header cannot be read: {cause}"
         raise errors.UndecodableEvent(message) from cause
+
+
+def _id(text: str) -> str:
+    if not text:
+        message = "ce_id is empty"
+        raise ValueError(message)
+    return text
+
+
+def _time(text: str) -> float:
+    """Read a time; no log stores what is not a number, and no calendar knows what is endless."""
+    seconds = float(text)
+    if not 0.0 <= seconds < LAST_MOMENT:
+        message = f"ce_epoch {text!r} is no time"
+        raise ValueError(message)
+    return seconds

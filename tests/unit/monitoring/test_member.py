@@ -171,3 +171,33 @@ def test_a_record_of_a_partition_that_was_lost_meanwhile_is_passed_over(alone):
     alone.member.release()
     alone.member.take(letters[0])
     assert (alone.member.owned, alone.member.turn()) == (0, 0)
+
+
+def test_what_a_clock_that_is_ahead_wrote_holds_nothing_up(alone):
+    alone.write(traffic.prediction("ahead", STABLE, [1]), now=NOW + 3600.0)
+    alone.write(traffic.prediction("r", STABLE, [1]))
+    alone.turn()
+    alone.clock.advance(GRACE)
+    batches = alone.turn()
+    assert sorted(subjects(batches)) == ["ahead", "r"]
+    told = [fact for batch in batches for fact in facts.decode(batch.facts)]
+    # No fact waits in its turn for a time that is not there yet.
+    assert {fact.time for fact in told} == {NOW}
+
+
+def test_a_clock_that_is_a_little_ahead_is_believed(alone):
+    alone.write(traffic.prediction("ahead", STABLE, [1]), now=NOW + 30.0)
+    alone.turn()
+    alone.clock.advance(GRACE)
+    assert subjects(alone.turn()) == []
+    alone.clock.advance(30.0)
+    assert subjects(alone.turn()) == ["ahead"]
+
+
+def test_a_record_that_is_no_event_and_of_a_far_time_holds_nothing_up(alone):
+    alone.write(traffic.prediction("r", STABLE, [1]), traffic.prediction("s", STABLE, [1]))
+    held = alone.cluster.places["coppice.prediction.v1", 0]
+    held[0] = held[0]._replace(headers=[], timestamp=9_000_000_000_000_000)
+    alone.turn()
+    alone.clock.advance(GRACE)
+    assert subjects(alone.turn()) == ["s"]

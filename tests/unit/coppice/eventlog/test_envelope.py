@@ -36,12 +36,32 @@ def test_a_missing_attribute_is_named(name: str) -> None:
         envelope.event(headers, b"")
 
 
-@pytest.mark.parametrize(("name", "value"), [("ce_epoch", b"soon"), ("ce_id", b"\xff")])
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("ce_epoch", b"soon"),
+        # SQLite stores no such number, and no calendar knows the others.
+        ("ce_epoch", b"nan"),
+        ("ce_epoch", b"inf"),
+        ("ce_epoch", b"-1.0"),
+        ("ce_epoch", b"253402300800.0"),
+        ("ce_id", b"\xff"),
+        ("ce_id", b""),
+    ],
+)
 def test_an_attribute_that_cannot_be_read_is_a_reason(name: str, value: bytes) -> None:
     headers = [*envelope.headers(events.command()), (name, value)]
 
     with pytest.raises(errors.UndecodableEvent, match="cannot be read"):
         envelope.event(headers, b"")
+
+
+def test_the_last_second_of_the_calendar_is_a_time() -> None:
+    headers = [*envelope.headers(events.command()), ("ce_epoch", b"253402300799.0")]
+
+    event = envelope.event(headers, b"")
+
+    assert dict(envelope.headers(event))["ce_time"] == b"9999-12-31T23:59:59.000Z"
 
 
 def test_an_unknown_type_has_a_topic_too() -> None:
