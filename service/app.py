@@ -21,7 +21,7 @@ from _bentoml_sdk import Service
 from starlette import responses
 
 from coppice import artifact, errors, settings, telemetry
-from service import admission, compose, engine, front, http, recorder, workers
+from service import admission, compose, engine, front, http, recorder, wire, workers
 
 if TYPE_CHECKING:
     from service import remote, tracing
@@ -177,6 +177,7 @@ class FrontDoor(Service[Typed]):  # type: ignore[misc]
         swept = inner if folder is None else workers.Swept(inner, Path(folder))
         door = front.Front(swept, lambda: self.plane)
         if not telemetry.traced(os.environ):
+            wire.install(door)
             return door
         from service import tracing  # an extra: the server answers without it
 

@@ -23,7 +23,7 @@ import numpy as np
 import structlog
 
 from coppice import errors, runtime
-from service import recorder, tensors
+from service import prompt, recorder, tensors
 
 Inputs: TypeAlias = Mapping[str, tensors.Array]
 Predict: TypeAlias = Callable[[Inputs], runtime.Answers]
@@ -109,13 +109,14 @@ class Batcher:
         if not self._fresh:
             # The thread is woken once per turn of the event loop, not once per request: each
             # wake-up makes two threads fight for Python's lock.
-            self._loop.call_soon(self._hand_over)
-        future = self._loop.create_future()
+            self._loop.call_soon(self.hand_over)
+        future: prompt.Prompt[runtime.Answers] = prompt.Prompt(loop=self._loop)
         self._fresh.append(Job(inputs, rows, future))
         self._submitted += 1
         return future
 
-    def _hand_over(self) -> None:
+    def hand_over(self) -> None:
+        """Run what came up, or hand it to the thread; call it on the event loop."""
         fresh, self._fresh = self._fresh, []
         if not fresh:
             return
@@ -137,7 +138,7 @@ class Batcher:
         """Take nothing more; what waits is still answered, then the thread ends."""
         if not self._closed:
             self._closed = True
-            self._hand_over()
+            self.hand_over()
             self._waiting.put(None)
 
     def join(self, seconds: float) -> None:
@@ -268,10 +269,10 @@ class Deadlines:
         now = self._loop.time()
         while self._watched:
             due, future = self._watched[0]
-            if not future.done():
-                if due > now:
-                    break
-                future.set_exception(TimeoutError(f"no answer within {self._seconds:g} s"))
+            if due > now and not future.done():
+                break
             self._watched.popleft()
+            if not future.done():
+                future.set_exception(TimeoutError(f"no answer within {self._seconds:g} s"))
         again = bool(self._watched)
         self._timer = self._loop.call_later(self._seconds / 20, self._sweep) if again else None

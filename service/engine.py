@@ -91,7 +91,9 @@ class Engine:
         self._metrics = parts.metrics
         self._clock = parts.clock
         self._source = parts.source
+        self._loop = parts.loop
         self._in_flight = 0
+        self._turns = False
         self._stable_deadline = batcher.Deadlines(parts.loop, serve.deadline_seconds)
         self._canary_deadline = batcher.Deadlines(parts.loop, serve.candidate_timeout_seconds)
         self._shadows = shadow.Shadows(
@@ -117,10 +119,17 @@ class Engine:
         in_force = self._switchboard.in_force()
         rows = artifact.check_inputs(in_force.champion.manifest, query.inputs)
         choice = self._choose(in_force, query)
+        if not self._turns:
+            self._turns = True
+            self._loop.call_soon(self._turn, in_force)
         self._in_flight += 1
         try:
             replying = self._reply(in_force, choice, query, rows)
-            reply = await (replying if query.timeout is None else _in_time(replying, query.timeout))
+            if query.timeout is None:
+                reply = await replying
+            else:
+                # In a task, because `asyncio.timeout` needs one, and who asks may have none.
+                reply = await self._loop.create_task(_in_time(replying, query.timeout))
             seconds = self._clock.monotonic() - began
             await self._commit(self._record(query, reply, seconds, in_force.table.generation))
         except (errors.ArtifactError, errors.NotReady) as cause:
@@ -133,6 +142,18 @@ class Engine:
         scores = reply.answers.scores
         label = scores.argmax(axis=1) if scores.ndim == 2 else None
         return Served(query.request_id, reply.version, reply.choice.lane, scores, label)
+
+    def _turn(self, in_force: lanes.Lanes) -> None:
+        """Answer what came up in a turn of the event loop, and commit it, in one go.
+
+        Models and log would have their turns anyway; so both lanes' answers share a commit, and
+        nothing is read in between that would wait for the next.
+        """
+        self._turns = False
+        for version in (in_force.champion, in_force.candidate):
+            if version is not None:
+                version.batcher.hand_over()
+        self._outbox.hand_over()
 
     def _choose(self, in_force: lanes.Lanes, query: admission.Query) -> router.Choice:
         open_ = self._switchboard.open()

@@ -1,7 +1,7 @@
 """The front door: `/v2`, `/feedback` and `/v1/verdict`, before BentoML's own application.
 
 Called by the server for every request; what is not ours goes on to BentoML untouched. The data path
-is `_infer`.
+is `_infer_whole`; `service.wire` asks for it by `Front.infer`, everything else comes by ASGI.
 """
 
 from __future__ import annotations
@@ -59,17 +59,31 @@ class Front:
             response = await _answer(plane, door, scope, receive)
         except http.ClientGone:
             return
-        except errors.CoppiceError as cause:
-            response = http.as_error(cause)
-            _log_refusal(scope["path"], cause)
-        except Exception:  # noqa: BLE001 - the outermost turn of a request
-            _LOG.exception("request failed", path=scope["path"])
-            plane.metrics.turn_failed("front")
-            response = http.as_error(errors.CoppiceError("unforeseen error; see the server's log"))
+        except Exception as cause:  # noqa: BLE001 - the outermost turn of a request
+            response = _refusal(plane, scope["path"], cause)
         finally:
             plane.intake.done()
         plane.metrics.request(door, response.status)
         await http.respond(send, response)
+
+    @property
+    def open(self) -> bool:
+        """Whether there is a data plane to answer."""
+        return self._plane() is not None
+
+    async def infer(self, path: str, headers: http.Headers, body: bytes) -> http.Response:
+        """Answer an inference request that is here whole; the door must be open. Never raises."""
+        plane = self._plane()
+        if plane is None:
+            return http.as_error(errors.NotReady())
+        try:
+            version = _asked_version(plane, path.split("/"))
+            http.check_media(headers, http.JSON, http.BINARY)
+            response = await _infer_whole(plane, headers, body, version)
+        except Exception as cause:  # noqa: BLE001 - the outermost turn of a request
+            response = _refusal(plane, path, cause)
+        plane.metrics.request("infer", response.status)
+        return response
 
     async def _hand_on(
         self, plane: compose.Plane, scope: http.Scope, receive: http.Receive, send: http.Send
@@ -109,10 +123,15 @@ def _door(path: str) -> recorder.Door | None:
     return doors.get(path)
 
 
-def _log_refusal(path: str, cause: errors.CoppiceError) -> None:
-    # A client's mistake is its own to see; ours must be found in the log.
+def _refusal(plane: compose.Plane, path: str, cause: Exception) -> http.Response:
+    """Return what the client is told, and log what is not its own mistake."""
+    if not isinstance(cause, errors.CoppiceError):
+        _LOG.error("request failed", path=path, exc_info=cause)
+        plane.metrics.turn_failed("front")
+        return http.as_error(errors.CoppiceError("unforeseen error; see the server's log"))
     if cause.http_status >= 500:
         _LOG.warning("request refused", path=path, status=cause.http_status, error=str(cause))
+    return http.as_error(cause)
 
 
 async def _answer(
@@ -138,12 +157,18 @@ async def _answer(
 
 
 async def _infer(plane: compose.Plane, scope: http.Scope, receive: http.Receive) -> http.Response:
-    """Answer an inference request: the data path."""
     version = _asked_version(plane, scope["path"].split("/"))
     _method(scope, "POST")
     headers = dict(scope["headers"])
     http.check_media(headers, http.JSON, http.BINARY)
     body = await plane.intake.read(receive, headers)
+    return await _infer_whole(plane, headers, body, version)
+
+
+async def _infer_whole(
+    plane: compose.Plane, headers: http.Headers, body: bytes, version: str | None
+) -> http.Response:
+    """Answer an inference request: the data path."""
     length = headers.get(_HEADER_LENGTH)
     request = protocol.decode(body, None if length is None else length.decode("latin-1"))
     said = request.parameters

@@ -26,7 +26,7 @@ import structlog
 
 from coppice import clock, errors, records
 from coppice.eventlog import base
-from service import checkpoints, recorder
+from service import checkpoints, prompt, recorder
 
 GROUP = 512
 """No more events are added to a transaction of so many; bounds how long the first one waits."""
@@ -125,8 +125,8 @@ class Outbox:
             raise errors.Overloaded
         if not self._fresh:
             # The writer is woken once per turn of the event loop, with all that came up in it.
-            self._loop.call_soon(self._hand_over)
-        future = self._loop.create_future()
+            self._loop.call_soon(self.hand_over)
+        future: prompt.Prompt[None] = prompt.Prompt(loop=self._loop)
         self._fresh.append(_Letter(event, future))
         self._committing += 1
         return future
@@ -145,7 +145,8 @@ class Outbox:
     def _backlog(self) -> int:
         return self._committing + self._posted - self._taken
 
-    def _hand_over(self) -> None:
+    def hand_over(self) -> None:
+        """Commit what came up, or hand it to the thread; call it on the event loop."""
         fresh, self._fresh = self._fresh, []
         if fresh and not self._commit_here(fresh):
             self._waiting.put(fresh)
@@ -183,7 +184,7 @@ class Outbox:
 
     def close(self, seconds: float) -> None:
         """Commit what waits, then end the thread; waits at most so long."""
-        self._hand_over()
+        self.hand_over()
         self._waiting.put(None)
         self._thread.join(seconds)
         self._checkpoints.close(seconds)

@@ -1,0 +1,236 @@
+"""Inference requests straight off the socket: a protocol class below ASGI.
+
+BentoML starts uvicorn, and uvicorn makes one of these for each connection (`install`). It is
+uvicorn's own class, which parses HTTP, with a short cut: an inference request that arrives whole in
+one read is answered by the front door without a scope, messages and a task in between. Whatever
+else comes (other paths, bodies in pieces, chunked or compressed ones, requests behind one that is
+still answered, clients that do not read their answers) takes uvicorn's way through ASGI, with the
+bounds that hold there; both ways give the same bytes.
+
+References
+----------
+RFC 9112, HTTP/1.1, section 9.3 (persistence) and 9.3.2 (pipelining).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import functools
+import re
+from typing import Any
+
+from uvicorn import config as uvicorn_config
+from uvicorn import server
+from uvicorn.protocols.http import httptools_impl
+
+from service import front, http, intake, prompt
+
+_OURS = re.compile(rb"/v2/models/[^%?#\x80-\xff]+/infer")
+"""Paths of inference, as far as they need no decoding."""
+
+
+class Protocol(httptools_impl.HttpToolsProtocol):
+    """One connection.
+
+    Parameters
+    ----------
+    door
+        The front door.
+    config, server_state, app_state, _loop
+        As uvicorn gives them.
+    """
+
+    def __init__(
+        self,
+        config: uvicorn_config.Config,
+        server_state: server.ServerState,
+        app_state: dict[str, Any],
+        _loop: asyncio.AbstractEventLoop | None = None,
+        *,
+        door: front.Front,
+    ) -> None:
+        super().__init__(config, server_state, app_state, _loop)
+        self._door = door
+        self._parts: list[bytes] | None = None
+        """The body so far of a request that may be answered here."""
+        self._whole: Exchange | None = None
+        self._quiet_since: float | None = None
+        """Since when nothing was heard behind the last answer given here."""
+        self._timer: asyncio.TimerHandle | None = None
+
+    def data_received(self, data: bytes) -> None:
+        """Parse what came, and begin with the request that it completed."""
+        self._quiet_since = None
+        super().data_received(data)
+        if self._whole is not None:
+            whole, self._whole = self._whole, None
+            whole.begin(self._door)
+        elif self._parts is not None:
+            self._hand_on(self._parts)
+
+    def on_headers_complete(self) -> None:
+        """Look whether the request may be answered here."""
+        if self._is_ours():
+            self._parts = []
+        else:
+            super().on_headers_complete()
+
+    def on_body(self, body: bytes) -> None:
+        """Take a part of the body."""
+        if self._parts is None:
+            super().on_body(body)
+        else:
+            self._parts.append(body)
+
+    def on_message_complete(self) -> None:
+        """Take the request as whole."""
+        if self._parts is None:
+            super().on_message_complete()
+            return
+        parts, self._parts = self._parts, None
+        body = parts[0] if len(parts) == 1 else b"".join(parts)
+        whole = Exchange(self, self.url.decode("ascii"), dict(self.headers), body)
+        # uvicorn asks the same few things of it as of its own, to drain and to pipeline.
+        self.cycle = whole  # type: ignore[assignment]
+        self._whole = whole
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Note that the client is gone."""
+        super().connection_lost(exc)
+        if self._timer is not None:
+            self._timer.cancel()
+
+    def _is_ours(self) -> bool:
+        """Say whether this is an inference request that nothing is special about."""
+        parser = self.parser
+        if _OURS.fullmatch(self.url) is None:
+            return False
+        if parser.get_method() != b"POST" or parser.get_http_version() != "1.1":
+            return False
+        if not parser.should_keep_alive() or parser.should_upgrade() or self.expect_100_continue:
+            return False
+        if self.cycle is not None and not self.cycle.response_complete:
+            return False  # its turn comes behind another's
+        if self.flow.write_paused or self.root_path or self.limit_concurrency is not None:
+            return False
+        return self._door.open and _is_small(self.headers)
+
+    def _hand_on(self, parts: list[bytes]) -> None:
+        """Let ASGI wait for the rest of a body, within its bounds."""
+        self._parts = None
+        if not self.transport.is_closing():
+            super().on_headers_complete()
+            for part in parts:
+                super().on_body(part)
+
+    def answered(self) -> None:
+        """Go on behind an answer that was given here."""
+        if self.pipeline or self.transport.is_closing():
+            self.on_response_complete()
+            return
+        self.server_state.total_requests += 1
+        self.flow.resume_reading()
+        self._quiet_since = self.loop.time()
+        # One timer that looks now and then costs less than one for each pause.
+        if self._timer is None:
+            self._timer = self.loop.call_later(self.timeout_keep_alive, self._look)
+
+    def _look(self) -> None:
+        """Close the connection once it was quiet for long enough."""
+        self._timer = None
+        if self._quiet_since is None or self.transport.is_closing():
+            return
+        left = self._quiet_since + self.timeout_keep_alive - self.loop.time()
+        if left > 0.0:
+            self._timer = self.loop.call_later(left, self._look)
+        else:
+            self.transport.close()
+
+
+def _is_small(headers: list[tuple[bytes, bytes]]) -> bool:
+    """Say whether a body is announced, so small that nobody counts it, and not compressed."""
+    size = None
+    for name, value in headers:
+        if name == b"content-length":
+            size = value
+        elif name in {b"content-encoding", b"transfer-encoding"}:
+            return False
+    return size is not None and size.isdigit() and int(size[:20]) <= intake.SMALL
+
+
+class _Unheard:
+    """Stands in for the event that wakes ASGI's `receive`."""
+
+    def set(self) -> None:
+        """Wake nobody."""
+
+
+class Exchange:
+    """A whole request, and its answer once there is one.
+
+    Parameters
+    ----------
+    protocol
+        The connection.
+    path, headers, body
+        The request.
+    """
+
+    __slots__ = (
+        "_body",
+        "_headers",
+        "_path",
+        "_protocol",
+        "disconnected",
+        "keep_alive",
+        "response_complete",
+    )
+
+    message_event = _Unheard()
+
+    def __init__(
+        self, protocol: Protocol, path: str, headers: dict[bytes, bytes], body: bytes
+    ) -> None:
+        self._protocol = protocol
+        self._path = path
+        self._headers = headers
+        self._body = body
+        self.keep_alive = True
+        self.response_complete = False
+        self.disconnected = False
+
+    def begin(self, door: front.Front) -> None:
+        """Ask the front door."""
+        prompt.run(self._answer(door))
+
+    async def _answer(self, door: front.Front) -> None:
+        response = await door.infer(self._path, self._headers, self._body)
+        self.response_complete = True
+        protocol = self._protocol
+        if self.disconnected:
+            return
+        if not protocol.transport.is_closing():
+            head = _head(response, protocol.server_state.default_headers)
+            close = b"" if self.keep_alive else b"connection: close\r\n"
+            protocol.transport.write(b"%b%b\r\n%b" % (head, close, response.body))
+            if not self.keep_alive:
+                protocol.transport.close()
+        protocol.answered()
+
+
+def _head(response: http.Response, defaults: list[tuple[bytes, bytes]]) -> bytes:
+    """Write status line and headers, as uvicorn does."""
+    lines = [httptools_impl.STATUS_LINE[response.status]]
+    lines += [b"%b: %b\r\n" % pair for pair in defaults]
+    lines += [b"%b: %b\r\n" % pair for pair in response.headers]
+    lines.append(b"content-length: %d\r\n" % len(response.body))
+    return b"".join(lines)
+
+
+def install(door: front.Front) -> None:
+    """Let the server that this process is about to start make `Protocol` for each connection.
+
+    BentoML starts uvicorn with its options for everything but this one.
+    """
+    made: Any = functools.partial(Protocol, door=door)
+    uvicorn_config.HTTP_PROTOCOLS["auto"] = made
