@@ -117,7 +117,7 @@ class Work:
                         message = f"{output} exists; name another file, or say --overwrite"
                         raise errors.InputError(message)
                     _clear(folder)
-                    files.replace(folder / JOB, msgspec.json.encode(job))
+                files.replace(folder / JOB, msgspec.json.encode(begun or job))
                 yield cls(folder, begun or job)
 
     def path(self, number: int) -> Path:
@@ -156,6 +156,9 @@ def _begun(folder: Path, job: Job, *, overwrite: bool) -> Job | None:
     """Return the job that was begun in a folder, if it is this one."""
     try:
         begun = msgspec.json.decode((folder / JOB).read_bytes(), type=Job)
+        if begun.on_error == "stop":
+            # Nothing was passed over so far: what is done fits a job that skips as well.
+            begun = msgspec.structs.replace(begun, on_error=job.on_error)
     except FileNotFoundError:
         return None
     except msgspec.MsgspecError:

@@ -90,7 +90,6 @@ def test_a_resumed_job_keeps_its_id_and_the_version_that_began_it(
         {"id_name": "id"},
         {"batch_rows": 1},
         {"part_rows": 8},
-        {"on_error": "skip"},
         {"log": True},
     ],
 )
@@ -104,6 +103,25 @@ def test_whatever_else_differs_is_another_job_and_is_named(
     ):
         pass
     assert (begun / "part-000001").read_bytes() == b"second"
+
+
+def test_a_job_that_stopped_at_a_wrong_row_goes_on_passing_over_it(
+    output: Path, begun: Path
+) -> None:
+    skipping = changed(on_error="skip")
+    with Work.opened(output, skipping, overwrite=False) as work:
+        assert (work.job, len(work.parts)) == (skipping, 2)
+
+
+@pytest.mark.usefixtures("begun")
+def test_a_job_that_passed_over_rows_is_not_one_that_stops_at_them(output: Path) -> None:
+    with Work.opened(output, changed(on_error="skip"), overwrite=False):
+        pass
+    with (
+        pytest.raises(errors.InputError, match="differs in on_error;"),
+        Work.opened(output, JOB, overwrite=False),
+    ):
+        pass
 
 
 def test_another_jobs_parts_are_thrown_away_on_demand(output: Path, begun: Path) -> None:
