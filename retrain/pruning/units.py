@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 import torch
 from torch import nn
@@ -17,6 +17,7 @@ from retrain.pruning import (
     groups,
     jobs,
     neurons,
+    readers,
     surgery,
     trial,
 )
@@ -68,9 +69,34 @@ def cut(model: nn.Module, job: jobs.Job) -> surgery.Surgery:
     if trial.problem(model, rows, record) is not None:
         # The network takes another way for some rows: all of them say which cuts it bears.
         record = trial.workable(model, rows, kept)
+    _compensate(model, job, {group.name for group in record.groups}, kept, scores)
     record = surgery.with_whole(record, coupling.whole)
     surgery.replay(model, record)
     return record
+
+
+def _compensate(
+    model: nn.Module,
+    job: jobs.Job,
+    cut_: Collection[str],
+    kept: Sequence[trial.Kept],
+    scores: Sequence[torch.Tensor],
+) -> None:
+    """Multiply in place what reads the groups that are cut, where the criterion asks for it."""
+    compensate = criteria.load(job.step.criterion).compensate
+    if compensate is None:
+        return
+    for (group, stay), score_ in zip(kept, scores, strict=True):
+        if group.name not in cut_:
+            continue
+        factors = compensate(group, score_, stay, job.seed)
+        # The spare last place is that of columns that nobody owns.
+        factors = torch.cat([factors, torch.ones(1, dtype=factors.dtype)])
+        for reader in readers.of(model, group):
+            weights = model.get_parameter(f"{reader.module}.{reader.tensor}")
+            by_column = factors[torch.tensor(reader.owners)].to(weights.dtype)
+            with torch.no_grad():
+                weights.mul_(by_column.reshape(1, -1, *[1] * (weights.ndim - 2)))
 
 
 def score(

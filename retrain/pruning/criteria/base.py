@@ -58,6 +58,9 @@ Score: TypeAlias = Callable[[Sequence[groups.CoupledGroup], Evidence], list[torc
 Weigh: TypeAlias = Callable[[Sequence[str], Evidence], dict[str, torch.Tensor]]
 Penalty: TypeAlias = Callable[[Sequence[groups.CoupledGroup], nn.Module, float], train.Penalty]
 Allocate: TypeAlias = Callable[[Sequence[groups.CoupledGroup], Evidence, float], list[float]]
+Compensate: TypeAlias = Callable[
+    [groups.CoupledGroup, torch.Tensor, Sequence[int], int], torch.Tensor
+]
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -78,6 +81,9 @@ class Criterion:
         given the groups, the model and the recipe's `sparse_strength`.
     allocate
         Says which share of each group goes, in [0, 1), so that `amount` of all units goes.
+    compensate
+        Given a group, its scores, the units that stay and the seed: what each unit is multiplied
+        with where a layer reads it, float64 [units], so that the layer's sums stay as they were.
     """
 
     levels: tuple[str, ...] = ("neuron", "layer")
@@ -85,6 +91,7 @@ class Criterion:
     weigh: Weigh | None = None
     penalty: Penalty | None = None
     allocate: Allocate | None = None
+    compensate: Compensate | None = None
 
 
 def is_bias(name: str) -> bool:

@@ -9,13 +9,16 @@ import torch
 from retrain.pruning import groups
 from retrain.pruning.criteria import base, importance, random
 
+RAREST = 1e-3
+"""Lowest probability that is believed; what stayed against it would drown all others."""
+SURE = 1e-300
+"""Stands for the score of nothing where nothing went."""
+
 
 def score(coupled: Sequence[groups.CoupledGroup], evidence: base.Evidence) -> list[torch.Tensor]:
     """Score a unit by p over an exponential draw: the best k are k draws without replacement.
 
-    Each group draws from its own name. What stays keeps its weights: dividing them by how often
-    they were expected would leave the next layer's sums right in the mean, which re-estimated
-    BatchNorm statistics and fine-tuning see to with less noise.
+    Each group draws from its own name.
 
     Raises
     ------
@@ -34,6 +37,28 @@ def score(coupled: Sequence[groups.CoupledGroup], evidence: base.Evidence) -> li
     ]
 
 
+def compensate(
+    group: groups.CoupledGroup, scores: torch.Tensor, kept: Sequence[int], seed: int
+) -> torch.Tensor:
+    """Return 1 over the probability with which each unit stays, float64 [units].
+
+    Weighed so, what the next layers sum up is right in the mean over the draws. Of a draw without
+    replacement that probability is 1 - exp(-p / t), t the best score that went; in blocks, each
+    block has its own. The draws of `score` are made once more, so its probabilities are known.
+
+    References
+    ----------
+    Liebenwein et al.: Provable Filter Pruning for Efficient Neural Networks, 2020 (weights 1/(m p)
+    of draws with replacement); Cohen, Kaplan: Summarizing Data Using Bottom-k Sketches, 2007.
+    """
+    likely = scores * _waits(group.name, seed, scores.shape)
+    gone = scores.clone()
+    gone[list(kept)] = 0.0
+    best = gone.reshape(group.blocks, -1).amax(dim=1).repeat_interleave(group.units // group.blocks)
+    stays = torch.where(best > 0, -torch.expm1(-likely / best.clamp_min(SURE)), 1.0)
+    return 1.0 / stays.clamp_min(RAREST)
+
+
 def weigh(names: Sequence[str], evidence: base.Evidence) -> dict[str, torch.Tensor]:
     """Score a weight by its sensitivity over an exponential draw."""
     found = importance.weigh(names, evidence)
@@ -45,5 +70,9 @@ def _waits(name: str, seed: int, shape: Sequence[int]) -> torch.Tensor:
 
 
 CRITERION = base.Criterion(
-    levels=("neuron",), score=score, weigh=weigh, allocate=importance.allocate
+    levels=("neuron",),
+    score=score,
+    weigh=weigh,
+    allocate=importance.allocate,
+    compensate=compensate,
 )

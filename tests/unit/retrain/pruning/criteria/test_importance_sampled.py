@@ -4,9 +4,9 @@ import dataclasses
 
 import torch
 
-from retrain.pruning import groups
+from retrain.pruning import groups, jobs, recipe, surgery, units
 from retrain.pruning.criteria import base, importance, importance_sampled
-from tests.support import ranking
+from tests.support import architectures, ranking
 
 GROUP = groups.CoupledGroup("a", 3, (groups.Axis("b.weight", 1, (0, 1, 2)),))
 
@@ -48,3 +48,48 @@ def test_weights_are_drawn_too() -> None:
 
 def test_the_shares_of_groups_are_those_of_the_bound() -> None:
     assert importance_sampled.CRITERION.allocate is importance.allocate
+
+
+def weighed(seed: int) -> float:
+    """Return what a layer sums up of two kept units of three that it read as 1, 2 and 5."""
+    scores = importance_sampled.score([GROUP], given(seed))[0]
+    kept = groups.choose(GROUP, scores, 2)
+    factors = importance_sampled.compensate(GROUP, scores, kept, seed)
+    return float((factors * torch.tensor([1.0, 2.0, 5.0]))[list(kept)].sum())
+
+
+def test_what_stays_is_weighed_so_that_sums_are_right_in_the_mean() -> None:
+    sums = torch.tensor([weighed(seed) for seed in range(400)])
+    # Of 1 + 2 + 5: a single sum is off by about 2.6, the mean of 400 by 0.13; without weights, two
+    # of three would sum up to 6.5 or so.
+    assert abs(float(sums.mean()) - 8.0) < 0.4
+
+
+def test_where_nothing_went_nothing_is_weighed() -> None:
+    scores = importance_sampled.score([GROUP], given(0))[0]
+    found = importance_sampled.compensate(GROUP, scores, (0, 1, 2), 0)
+    assert found.tolist() == [1.0, 1.0, 1.0]
+
+
+def test_every_block_is_weighed_by_its_own_draw() -> None:
+    two = groups.CoupledGroup("a", 4, (), blocks=2)
+    scores = torch.tensor([4.0, 1.0, 1.0, 1e-6], dtype=torch.float64)
+    first, second = importance_sampled.compensate(two, scores, (0, 2), 0)[[0, 2]].tolist()
+    # In the second block next to nothing went.
+    assert first > 1.0
+    assert second == 1.0
+
+
+def test_the_layers_that_read_what_stays_are_weighed() -> None:
+    net = architectures.ARCHITECTURES["mlp"]
+    split, model = net.data().train, net.model()
+    step = recipe.Step(criterion="importance-sampled", amount=0.5)
+    job = jobs.Job(split=split, step=step, due=1.0, before={}, task=net.task, seed=0)
+    record = units.cut(model, job)
+    same = surgery.replay(net.model(), record)
+    ratio = model.get_parameter("5.weight") / same.get_parameter("5.weight")
+    # One factor for each column, a unit of the layer before, and none for the first layer.
+    assert torch.allclose(ratio, ratio[:1].expand_as(ratio), rtol=1e-4)
+    assert float(ratio.detach().min()) >= 1.0
+    assert float(ratio.detach().max()) > 1.2
+    assert torch.equal(model.get_parameter("0.weight"), same.get_parameter("0.weight"))
