@@ -153,7 +153,7 @@ def test_another_engine_that_is_not_exact_in_full_precision_is_refused(
 )
 def test_the_first_engine_named_is_the_one_to_beat(precision: str, ways: list[str]) -> None:
     section = wish(precision=precision, engines=("openvino", "onnxruntime")).section
-    assert [way.name for way in choosing._ways(section)] == ways
+    assert [way.name for way in choosing.ways(section)] == ways
 
 
 def test_an_engine_that_is_not_installed_is_no_reason_but_an_error(
