@@ -114,14 +114,20 @@ def plan(
     2
     >>> plan([(2, 10.0), (3, 50.0)], 4096, 9, Rules(max_bytes=1024), now=100.0)
     3
+    >>> plan([(2, 999.0), (3, 10.0), (4, 999.0)], 0, 9, Rules(max_age_seconds=60.0), now=100.0)
+    3
     """
     too_large = rules.max_bytes is not None and used_bytes > rules.max_bytes
     oldest = float("-inf") if rules.max_age_seconds is None else now - rules.max_age_seconds
     last = None
     for seq, time in ages:
-        if seq > read_up_to or not (too_large or time < oldest):
+        if seq > read_up_to:
             break
-        last = seq
+        if too_large or time < oldest:
+            last = seq
+        elif time <= now:
+            break
+        # An event of a time to come holds up none behind it: its clock was ahead.
     return last
 
 

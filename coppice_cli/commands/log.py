@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 
 app = typer.Typer(no_args_is_help=True, help="Look at the event log.")
 
+MOST = 1_000_000
+"""Events that `tail` holds in memory at once; `export` writes any number."""
 MOMENTS = ["%Y-%m-%d", "%Y-%m-%dT%H:%M:%S"]
 
 Kind = Annotated[
@@ -44,7 +46,9 @@ From = Annotated[
 def tail(
     folder: options.Project = options.HERE,
     kind: Kind = "",
-    limit: Annotated[int, typer.Option("--limit", "-n", min=1, help="How many events.")] = 20,
+    limit: Annotated[
+        int, typer.Option("--limit", "-n", min=1, max=MOST, help="How many events.")
+    ] = 20,
     follow: Annotated[
         bool, typer.Option("--follow", "-f", help="Go on with new ones until interrupted.")
     ] = False,
@@ -266,6 +270,9 @@ def _writing(target: Path) -> Iterator[None]:
 
     try:
         yield
+    except BrokenPipeError:
+        # Who reads has enough, as behind `| head`: that is no error of ours.
+        raise
     except OSError as cause:
         message = f"{target} cannot be written: {cause}"
         raise errors.EnvironmentProblem(message) from cause

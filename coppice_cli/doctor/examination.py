@@ -23,8 +23,8 @@ def examine(folder: Path) -> Iterator[Finding]:
         return
     yield finding.ok("settings", f"{settings.FILE} is valid; model {tree.project.name!r}")
     yield from machine.secret(tree)
-    yield from machine.ports(tree)
-    yield from machine.disk(tree.home)
+    yield from _guarded("ports", lambda: machine.ports(tree))
+    yield from _guarded("disk", lambda: machine.disk(tree.home))
     yield from _stores(tree)
     yield from _project(tree)
 
@@ -71,3 +71,6 @@ def _guarded(check: str, findings: Callable[[], Iterable[Finding]]) -> Iterator[
         yield from findings()
     except errors.CoppiceError as problem:
         yield projects.from_error(check, problem)
+    except OSError as problem:
+        remedy = "check the rights of that file and of its folder, and who runs Coppice"
+        yield finding.problem(check, str(problem), remedy)

@@ -36,6 +36,13 @@ class TestPlan:
     def test_what_is_too_old_goes(self, now: float, last: int | None) -> None:
         assert retention.plan(AGES, 0, 9, BY_AGE, now) == last
 
+    def test_an_event_of_a_clock_that_was_ahead_holds_up_none_behind_it(self) -> None:
+        # At 100 s the first is of a time to come; it goes with the next one that is too old.
+        ages = [(1, 5000.0), (2, 10.0), (3, 5000.0), (4, 99.0), (5, 10.0)]
+        rules = Rules(max_age_seconds=60.0)
+        assert retention.plan(ages, 0, 9, rules, now=100.0) == 2
+        assert retention.plan(ages[2:3], 0, 9, rules, now=100.0) is None
+
     def test_what_a_reader_has_not_read_stays_however_old(self) -> None:
         assert retention.plan(AGES, 0, 3, BY_AGE, 999.0) == 3
         assert retention.plan(AGES, 0, 1, BY_AGE, 999.0) is None

@@ -89,6 +89,22 @@ def test_an_export_to_standard_output_has_nothing_else_in_it(
     assert [json.loads(line)["subject"] for line in result.out.splitlines()] == ["tiny:a"]
 
 
+def test_who_stops_reading_an_export_is_no_error_of_ours(
+    call: Call, tree: settings.Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def hang_up(*_: object) -> int:
+        raise BrokenPipeError(32, "Broken pipe")
+
+    monkeypatch.setattr("coppice_cli.export.json_lines", hang_up)
+    result = call("log", "export", "-", "-C", tree.root)
+    assert (result.code, result.err) == (1, "")
+
+
+@pytest.mark.parametrize("limit", ["0", "-5", "1000001", "99999999999999999999999"])
+def test_a_limit_that_is_none_is_refused(call: Call, tree: settings.Settings, limit: str) -> None:
+    assert call("log", "tail", "-C", tree.root, "--limit", limit).code == 2
+
+
 def test_an_export_can_be_bounded_in_time(call: Call, tree: settings.Settings) -> None:
     # The three events are of 22:13:20, :21 and :22.
     words = ("--since", "2023-11-14T22:13:21", "--until", "2023-11-14T22:13:22")

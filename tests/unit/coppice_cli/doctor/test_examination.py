@@ -110,3 +110,21 @@ def test_a_routing_table_that_is_none_is_a_problem(tmp_path: Path) -> None:
     (tmp_path / ".coppice").mkdir()
     (tmp_path / ".coppice" / "routing.json").write_text("{}")
     assert _levels(tmp_path)["routing"] == {"problem"}
+
+
+def test_a_file_that_may_not_be_read_is_a_problem_and_the_rest_goes_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _write(tmp_path, "whole_project_of_another", MODULE)
+
+    def refuse(home: Path) -> None:
+        # Whoever runs the tests may be one who may read everything.
+        raise PermissionError(13, "Permission denied", str(home / "up.lock"))
+
+    monkeypatch.setattr("coppice_cli.supervise.lock.read_status", refuse)
+    found = {finding.check: finding for finding in examination.examine(tmp_path)}
+
+    assert found["ports"].level == "problem"
+    assert "Permission denied" in found["ports"].text
+    assert "the rights of that file" in found["ports"].remedy
+    assert found["data"].level == "ok"
