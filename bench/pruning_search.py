@@ -1,4 +1,4 @@
-"""The search for blocks and widths on the small network, as a user would run it: its second run is timed.
+"""The search for chains on the small network, as a user would run it: its second run is timed.
 
 The first run fills the table of latencies. Then everything but that table is taken away, and the
 command is run again: sensitivities, probes and the final measurement are made anew.

@@ -154,8 +154,11 @@ def sentences(found: loop.Found, wish: choice.Wish) -> Iterator[str]:
         yield "the time was up before every probe was made; run it again to go on"
     if found.chosen is None or found.final is None:
         return
-    final, probe = found.final, found.entries[found.chosen].probe
+    chosen = found.entries[found.chosen]
+    final, probe = found.final, chosen.probe
     assert probe is not None
+    if chosen.out:
+        yield f"{len(chosen.out)} of {found.blocks} blocks left out: {', '.join(chosen.out)}"
     yield (
         f"measured again with its trained weights: {final.macs_ratio:.2f} times fewer MACs; "
         f"latency {_gain(final.runtime)} than dense in the same runtime, {_gain(final.eager)} than "

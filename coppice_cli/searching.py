@@ -132,7 +132,9 @@ def judge(found: loop.Found, wish: choice.Wish) -> None:
         return
     what = "meets your budget" if wish.at_least is None else f"reaches {wish.at_least} times less"
     early = " (the time was up; run it again to go on)" if found.stopped else ""
-    if found.chosen is None:
+    if found.chosen is None and not found.stopped:
+        message = "nothing that was measured costs less than dense; try a finer align or a --target"
+    elif found.chosen is None:
         message = f"nothing was probed{early}; allow more --minutes"
     else:
         message = f"no width {what}; the best is {search_view.in_words(found, wish)}{early}"

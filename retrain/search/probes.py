@@ -133,7 +133,7 @@ class Effort:
 
     def quarter(self) -> Effort:
         """Return the effort of a race: as many passes over a quarter of the rows."""
-        return dataclasses.replace(self, rows=max(self.rows // QUARTER, 1))
+        return dataclasses.replace(self, rows=max(self.rows // QUARTER, 2))
 
 
 class Prober:

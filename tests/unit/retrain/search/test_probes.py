@@ -1,10 +1,13 @@
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pytest
 
-from retrain.search import probes
+from retrain import proving, recovery, store, train
+from retrain.search import probes, subject
+from tests.support import searching
 
 
 def probe(**figures: Any) -> probes.Probe:
@@ -81,3 +84,48 @@ def test_what_is_no_loss_stays_as_it_is() -> None:
 
 def test_a_race_takes_a_quarter_of_the_rows_and_as_many_passes() -> None:
     assert probes.Effort(epochs=2, rows=400).quarter() == probes.Effort(epochs=2, rows=100)
+    # A step of training needs two rows.
+    assert probes.Effort(epochs=2, rows=5).quarter() == probes.Effort(epochs=2, rows=2)
+
+
+def prober(folder: Path) -> probes.Prober:
+    of = searching.subject_of(folder)
+    own = searching.own_of(folder, searching.build_deep)
+    return probes.Prober(
+        of,
+        section=own.settings.train,
+        rules=proving.rules(own, of.data.classes),
+        effort=probes.Effort(epochs=1, rows=200),
+        findings=store.Store(folder / "probes"),
+    )
+
+
+DEEP, MILD = subject.Shape(2, {"0": 8}), subject.Shape(0, {"2.inner.0": 8})
+
+
+def test_a_race_is_remembered_and_its_cut_is_used_by_the_probe(tmp_path: Path) -> None:
+    first = prober(tmp_path)
+    best = first.race([DEEP, MILD], recovery.silent)
+    assert best in (DEEP, MILD)
+    raced = searching.findings(tmp_path / "probes")
+    assert len(raced) == 2
+    found = first.probe(best, recovery.silent)
+    # The probe and the null control; the race is not run again.
+    after = searching.findings(tmp_path / "probes")
+    assert raced.items() <= after.items()
+    assert len(after) == 4
+    second = prober(tmp_path)
+    assert second.race([DEEP, MILD], recovery.silent) == best
+    assert second.probe(best, recovery.silent) == found
+    assert searching.findings(tmp_path / "probes") == after
+
+
+def test_the_model_of_a_probe_scores_as_the_probe_says(tmp_path: Path) -> None:
+    first = prober(tmp_path)
+    found = first.probe(DEEP, recovery.silent)
+    scored = train.score(first.model(DEEP), searching.split(200), "multiclass")
+    assert scored == pytest.approx(found.score)
+
+
+def test_a_single_contender_wins_its_race(tmp_path: Path) -> None:
+    assert prober(tmp_path).race([DEEP], recovery.silent) == DEEP
