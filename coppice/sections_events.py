@@ -28,9 +28,10 @@ class EventSettings(Section):
     """Above so many bytes the oldest of the same events are removed, whatever their age. Set it
     well below `cap_bytes`. The file keeps its size and uses the room again."""
     cap_bytes: int | None = Field(default=None, ge=2**20)
-    """Largest size of the log, bytes; by default what the disk holds. With a tenth of it left,
-    predictions are stored without their inputs (counted); when it is full, feedback is refused with
-    507, because a label that was acknowledged must not be lost."""
+    """Largest size of the log, bytes; by default what the disk holds. With a tenth of it left, or a
+    tenth of what the log may still take of its disk, predictions are stored without their inputs
+    (counted); when it is full, feedback is refused with 507, because a label that was acknowledged
+    must not be lost."""
     when_full: Literal["refuse", "answer"] = "refuse"
     """What becomes of a prediction for which the log has no room: `refuse` it with 507, or `answer`
     it all the same (counted): the client is served, but the event is missing from every figure."""

@@ -23,7 +23,7 @@ from service import batch_rows, capture
 SUFFIX = ".offline"
 SOURCE = "coppice/score"
 RESERVE = 0.1
-"""Share of a capped log that is left to live traffic."""
+"""Share of the log's room that is left to live traffic."""
 
 
 class Batch(NamedTuple):
@@ -86,8 +86,9 @@ class Ledger:
         taken = sum(len(event.data) for event in events) / self._cap if self._cap else 0.0
         if self._log.room() - taken < RESERVE:
             message = (
-                f"this would leave less than {RESERVE:.0%} of events.cap_bytes, which live traffic "
-                "needs; make room and run the same command again, or leave --log away"
+                f"this would leave less than {RESERVE:.0%} of events.cap_bytes, or of the log's disk, "
+                "which live traffic needs; make room and run the same command again, "
+                "or leave --log away"
             )
             raise errors.LogFull(message)
         self._log.append(events)

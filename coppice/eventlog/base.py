@@ -129,7 +129,7 @@ class Bounded(Protocol):
     """A log that can run out of room."""
 
     def room(self) -> float:
-        """Return the share of its cap that is still free, 0 to 1; 1 where it has no cap."""
+        """Return which share of its cap or of its disk is still free, 0 to 1; the smaller one."""
         ...
 
 

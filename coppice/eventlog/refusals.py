@@ -51,6 +51,18 @@ def refuse(path: Path, cause: sqlite3.Error) -> NoReturn:
     raise errors.EventLogError(message) from cause
 
 
+def free_share(path: Path, used_bytes: int) -> float:
+    """Return which share of the room for a log is still free, where it has the rest of its disk.
+
+    What was removed from the file is free, too. 1 where the disk does not say.
+    """
+    try:
+        free = shutil.disk_usage(path.parent).free + path.stat().st_size - used_bytes
+    except OSError:
+        return 1.0
+    return max(0.0, free / max(1, free + used_bytes))
+
+
 def _disk_is_full(path: Path) -> bool:
     try:
         return shutil.disk_usage(path.parent).free < _LITTLE_SPACE

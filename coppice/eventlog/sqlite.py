@@ -261,8 +261,10 @@ class SqliteLog:
         return int(self._select("used_bytes")[0][0])
 
     def room(self) -> float:
-        """Return the share of the cap that is still free; 1 where there is no cap."""
-        return 1.0 if not self._max_bytes else 1.0 - self.used_bytes() / self._max_bytes
+        """Return which share is still free of the cap, or of the disk's room for this log."""
+        used = self.used_bytes()
+        of_disk = refusals.free_share(self._path, used)
+        return of_disk if not self._max_bytes else min(of_disk, 1.0 - used / self._max_bytes)
 
     def ages(self, after: base.Position, limit: int) -> list[tuple[int, float]]:
         """Return sequence number and time of the oldest events that retention may remove.

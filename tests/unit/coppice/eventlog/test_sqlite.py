@@ -4,6 +4,7 @@ import contextlib
 import sqlite3
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 
 import msgspec
 import pytest
@@ -387,7 +388,41 @@ class TestReaders:
 
 
 class TestRoom:
-    def test_without_a_cap_there_is_always_room(self, log: SqliteLog) -> None:
+    @pytest.mark.parametrize(
+        ("cap_pages", "free_pages", "share"),
+        [
+            # Of some ten pages in use and 90 on the disk nine tenths are free.
+            (None, 90, 0.9),
+            (None, 0, 0.0),
+            # Of a cap of twenty a half; it is what ends first. The disk may end before it, too.
+            (20, 90, 0.5),
+            (1000, 10, 0.5),
+        ],
+    )
+    def test_the_log_has_the_rest_of_its_cap_or_of_its_disk(
+        self,
+        path: Path,
+        monkeypatch: pytest.MonkeyPatch,
+        cap_pages: int | None,
+        free_pages: int,
+        share: float,
+    ) -> None:
+        cap = None if cap_pages is None else cap_pages * PAGE
+        with contextlib.closing(SqliteLog(path, max_bytes=cap)) as log:
+            log._writer.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+            assert 9 * PAGE <= log.used_bytes() <= 11 * PAGE
+            monkeypatch.setattr(
+                "shutil.disk_usage", lambda _: SimpleNamespace(free=free_pages * PAGE)
+            )
+            assert log.room() == pytest.approx(share, abs=0.05)
+
+    def test_a_disk_that_does_not_say_bounds_nothing(
+        self, log: SqliteLog, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        def refuse(_: Path) -> None:
+            raise PermissionError(13, "Permission denied")
+
+        monkeypatch.setattr("shutil.disk_usage", refuse)
         assert log.room() == 1.0
 
     def test_what_is_stored_takes_room_and_what_is_removed_gives_it_back(self, path: Path) -> None:
