@@ -154,7 +154,14 @@ SWITCHES = (
             },
         },
     ),
-    ("flagger", {"autoscaling__hpa__enabled": False, "flagger__mirrorWeight": 100}),
+    ("flagger", {"flagger__mirrorWeight": 100}),
+    (
+        "flagger",
+        {
+            "autoscaling__hpa__enabled": False,
+            "autoscaling__keda": {"enabled": True, "prometheus": "http://prometheus.a:9090"},
+        },
+    ),
     (
         "flagger",
         {

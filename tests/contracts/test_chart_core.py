@@ -159,6 +159,7 @@ def test_what_is_needed_cannot_be_left_out(table: str) -> None:
         ("gateway", {"rollout__writeBack": "none"}, "let argo or flagger move the traffic"),
         ("gateway", {"ingress": {"enabled": True, "host": "a.example.org"}}, "turn ingress"),
         ("flagger", {"flagger__gatewayRefs": []}, "flagger.gatewayRefs"),
+        ("flagger", {"autoscaling__hpa__enabled": False}, "let minReplicas be maxReplicas"),
         ("flagger", {"flagger__provider": "nginx"}, "turn ingress.enabled on"),
         (
             "minimal",
@@ -498,7 +499,7 @@ def test_a_rollout_may_take_its_pods_from_a_deployment() -> None:
     assert toml(chart.release("argo-workload-ref"))["cluster"]["template"] == SERVER
 
 
-@pytest.mark.parametrize("mode", ["hpa", "keda", "everything"])
+@pytest.mark.parametrize("mode", ["hpa", "keda", "flagger", "everything"])
 def test_where_a_scaler_decides_the_number_of_pods_is_not_rendered(mode: str) -> None:
     (found,) = [
         each

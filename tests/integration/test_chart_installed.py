@@ -6,6 +6,7 @@ validation the schemas of the custom resources.
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 from collections.abc import Iterator
 from pathlib import Path
@@ -31,6 +32,7 @@ ALONE = routing.RoutingTable(generation=1, model="digits", champion="digits:a")
 TRIAL = routing.RoutingTable(
     generation=2, model="digits", champion="digits:a", candidate="digits:b", mirror=1.0
 )
+NO_PODS = {"spec": {"replicas": 0}}
 ROLLOUT = Key("argoproj.io/v1alpha1", "rollouts", chart.NAMESPACE, "shop-coppice-server")
 
 
@@ -60,10 +62,11 @@ def role(objects: tuple[dict[str, Any], ...]) -> Role:
     return Role(found["rules"])
 
 
-@pytest.fixture
-def release(tmp_path: Path) -> Iterator[Release]:
+@contextlib.contextmanager
+def installed(mode: str, tmp_path: Path) -> Iterator[Release]:
+    """Install a mode of the chart, and open what its controllers open."""
     engine = chart.engine()
-    rendered = chart.release("argo-rollout")
+    rendered = chart.release(mode)
     with kube_server.running(schemas=kube_store.crd_schemas()) as cluster:
         cluster.roles.update({ADMIN: ALL, CONTROL: role(rendered.objects)})
         (config,) = [
@@ -81,12 +84,18 @@ def release(tmp_path: Path) -> Iterator[Release]:
             namespace=chart.NAMESPACE,
             storage_driver="memory",
         )
-        values = chart.values("argo-rollout")
+        values = chart.values(mode)
         helm.install(str(chart.FOLDER), chart.NAME, values)
         backend = backends.open_backend(tree)
         yield Release(helm, cluster, backend, values)
         backend.close()
         helm.close()
+
+
+@pytest.fixture
+def release(tmp_path: Path) -> Iterator[Release]:
+    with installed("argo-rollout", tmp_path) as made:
+        yield made
 
 
 def test_everything_that_the_chart_renders_is_taken_by_the_cluster(release: Release) -> None:
@@ -196,6 +205,46 @@ def test_a_rollback_of_the_chart_leaves_the_version_alone(release: Release) -> N
 
     assert release.rollout()["spec"]["replicas"] == replicas
     assert release.annotation() == before
+
+
+@pytest.mark.parametrize("mode", ["argo-workload-ref", "flagger"])
+def test_a_version_in_a_deployments_template_outlives_upgrade_and_rollback(
+    mode: str, tmp_path: Path
+) -> None:
+    with installed(mode, tmp_path) as made:
+        made.backend.apply(ALONE)
+        made.backend.apply(TRIAL)
+        key = ROLLOUT._replace(version="apps/v1", plural="deployments")
+        before = made.cluster.store.get(key)
+        # As Argo and Flagger do with pods that are theirs to make.
+        made.cluster.store.update(key, lambda now: kube_store.merged(now, NO_PODS))
+        made.cluster.store.own(key, NO_PODS, "a rollout tool")
+
+        made.upgrade(commonAnnotations={"owner": "somebody"})
+        made.helm.rollback(chart.NAME, version=1)
+
+        after = made.cluster.store.get(key)
+        routed = made.backend.observe().table
+
+    assert after["spec"]["template"] == before["spec"]["template"]
+    assert (after["spec"]["replicas"], routed) == (0, TRIAL)
+
+
+def test_services_whose_selectors_argo_writes_are_not_upgraded_by_the_server(
+    release: Release,
+) -> None:
+    # docs/kubernetes.md tells to install with --server-side=false for that reason.
+    nginx = {"nginx": {"stableIngress": "shop-coppice-server"}}
+    rollout = {**release.values["rollout"], "argo": {"trafficRouting": nginx}}
+    release.upgrade(rollout=rollout)
+    key = Key("v1", "services", chart.NAMESPACE, "shop-coppice-server")
+    found = release.cluster.store.get(key)["spec"]["selector"]
+    told = {"spec": {"selector": {**found, "rollouts-pod-template-hash": "6c54544bf9"}}}
+    release.cluster.store.update(key, lambda now: kube_store.merged(now, told))
+    release.cluster.store.own(key, told, "rollouts-controller")
+
+    with pytest.raises(chart.engine().HelmError, match=r"conflict.*spec\.selector"):
+        release.upgrade(rollout=rollout)
 
 
 def test_a_version_that_is_being_rolled_out_goes_on_through_an_upgrade(release: Release) -> None:

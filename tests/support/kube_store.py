@@ -60,6 +60,10 @@ WITH_STATUS = {
 """Kinds whose `status` can only be written through its subresource."""
 
 
+ATOMIC = frozenset({"spec.selector"})
+"""Tables that have one owner as a whole."""
+
+
 class Refused(Exception):
     """A request that the API server answers with an error."""
 
@@ -316,8 +320,8 @@ def merged(target: Any, patch: Any) -> Any:
 
 
 def leaves(value: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:
-    """Yield the dotted path and the value of each leaf; a list is a leaf."""
-    if isinstance(value, dict) and value:
+    """Yield the dotted path and the value of each leaf; a list is a leaf, and so is a selector."""
+    if isinstance(value, dict) and value and prefix not in ATOMIC:
         for name, inner in value.items():
             yield from leaves(inner, f"{prefix}.{name}" if prefix else name)
     elif prefix:

@@ -40,6 +40,9 @@
 {{- fail "rollout.backend is gateway, whose route an Ingress would go around: its requests would meet pods that are changed without traffic; turn ingress.enabled off" -}}
 {{- end -}}
 {{- if eq $backend "flagger" -}}
+{{- if not (include "coppice.scaled" .) -}}
+{{- fail "rollout.backend is flagger, which has no pods of its target between trials, so that a number of them in the release would be fought over: turn autoscaling.hpa.enabled or autoscaling.keda.enabled on; for a fixed number let minReplicas be maxReplicas" -}}
+{{- end -}}
 {{- if and (hasPrefix "gatewayapi:" .Values.flagger.provider) (not .Values.flagger.gatewayRefs) -}}
 {{- fail (printf "flagger.provider is %s: name the gateway in flagger.gatewayRefs, else its route belongs to none" .Values.flagger.provider) -}}
 {{- end -}}
