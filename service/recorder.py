@@ -15,6 +15,8 @@ import asyncio
 import bisect
 import functools
 import itertools
+import threading
+from collections.abc import Sequence
 from typing import Any, Literal, TypeAlias, get_args
 
 import prometheus_client
@@ -36,18 +38,26 @@ ShadowOutcome: TypeAlias = Literal["answered", "failed", "dropped"]
 
 
 class _Tally:
-    """Observations of a histogram over `SECONDS` that are added up before it gets them."""
+    """Observations of a histogram over these bounds that are added up before it gets them."""
 
-    def __init__(self) -> None:
+    def __init__(self, bounds: Sequence[float]) -> None:
+        self._bounds = bounds
         self.total = 0.0
-        self.counts = [0] * (len(SECONDS) + 1)
+        self.counts = [0] * (len(bounds) + 1)
+
+    def observe(self, value: float) -> None:
+        """Add an observation."""
+        self.total += value
+        self.counts[bisect.bisect_left(self._bounds, value)] += 1
 
     def add_to(self, histogram: Any) -> None:
         """Put them into a histogram of Prometheus, which by itself takes them one by one only."""
         histogram._sum.inc(self.total)  # noqa: SLF001 - see above; tested against `observe`
-        for bucket, count in zip(histogram._buckets, self.counts, strict=True):  # noqa: SLF001
-            if count:
-                bucket.inc(count)
+        for place, bucket in enumerate(histogram._buckets):  # noqa: SLF001
+            if self.counts[place]:
+                bucket.inc(self.counts[place])
+                self.counts[place] = 0
+        self.total = 0.0
 
 
 class Recorder:
@@ -118,6 +128,9 @@ class Recorder:
         self._children: dict[tuple[Any, ...], Any] = {}
         self._loop: asyncio.AbstractEventLoop | None = None
         self._timer: asyncio.TimerHandle | None = None
+        self._thread: int | None = None
+        self._batches, self._commits = _Tally(ROWS), _Tally(SECONDS)
+        self._shown, self._showing = 0, threading.Lock()
         self._responses: dict[tuple[Door, int], int] = {}
         self._answers: dict[tuple[str, str], _Tally] = {}
         self._make_of_outbox(collectors)
@@ -167,9 +180,11 @@ class Recorder:
     def gather(self, loop: asyncio.AbstractEventLoop) -> None:
         """From now on add up answers for `FLUSH_SECONDS`: files are ten times slower than memory.
 
-        Then `request` and `answered` are called on this loop only.
+        Call it on this loop's thread. Then `request` and `answered` are called there only; `batch`
+        and `committed` show at once what other threads tell them.
         """
         self._loop = loop
+        self._thread = threading.get_ident()
 
     def flush(self) -> None:
         """Show what was added up; called before a scrape and at the end, too."""
@@ -180,6 +195,8 @@ class Recorder:
             self._child(self._requests, door, str(code)).inc(count)
         for (lane, version), tally in self._answers.items():
             tally.add_to(self._child(self._seconds, lane, version))
+        self._batches.add_to(self._batch_rows)
+        self._commits.add_to(self._commit_seconds)
         self._responses.clear()
         self._answers.clear()
 
@@ -199,15 +216,19 @@ class Recorder:
         """Observe how long an answer took."""
         tally = self._answers.get((lane, version))
         if tally is None:
-            tally = self._answers[lane, version] = _Tally()
-        tally.total += seconds
-        tally.counts[bisect.bisect_left(SECONDS, seconds)] += 1
+            tally = self._answers[lane, version] = _Tally(SECONDS)
+        tally.observe(seconds)
         if self._timer is None:
             self._changed()
 
     def batch(self, rows: int) -> None:
         """Observe the size of one run of a model."""
-        self._batch_rows.observe(rows)
+        if threading.get_ident() != self._thread:
+            self._batch_rows.observe(rows)
+            return
+        self._batches.observe(rows)
+        if self._timer is None:
+            self._changed()
 
     def fallback(self, version: str) -> None:
         """Count a request that stable answered for the candidate `version`."""
@@ -227,8 +248,17 @@ class Recorder:
 
     def committed(self, seconds: float, backlog: int) -> None:
         """Observe one commit and what still waits."""
-        self._commit_seconds.observe(seconds)
-        self._backlog.set(backlog)
+        # Nearly always nothing waits, as before; the lock, because two threads commit.
+        if backlog or self._shown:
+            with self._showing:
+                self._shown = backlog
+                self._backlog.set(backlog)
+        if threading.get_ident() != self._thread:
+            self._commit_seconds.observe(seconds)
+            return
+        self._commits.observe(seconds)
+        if self._timer is None:
+            self._changed()
 
     def commit_failed(self, count: int) -> None:
         """Count events that were not stored."""

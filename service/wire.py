@@ -51,8 +51,10 @@ class Protocol(httptools_impl.HttpToolsProtocol):
     ) -> None:
         super().__init__(config, server_state, app_state, _loop)
         self._door = door
-        self._parts: list[bytes] | None = None
-        """The body so far of a request that may be answered here."""
+        self._said: dict[bytes, bytes] | None = None
+        """Headers of a request that may be answered here, while its body comes."""
+        self._parts: list[bytes] = []
+        """That body so far."""
         self._whole: Exchange | None = None
         self._quiet_since: float | None = None
         """Since when nothing was heard behind the last answer given here."""
@@ -65,31 +67,33 @@ class Protocol(httptools_impl.HttpToolsProtocol):
         if self._whole is not None:
             whole, self._whole = self._whole, None
             whole.begin(self._door)
-        elif self._parts is not None:
-            self._hand_on(self._parts)
+        elif self._said is not None:
+            self._hand_on()
 
     def on_headers_complete(self) -> None:
         """Look whether the request may be answered here."""
-        if self._is_ours():
-            self._parts = []
+        said = dict(self.headers)
+        if self._is_ours(said):
+            self._said, self._parts = said, []
         else:
             super().on_headers_complete()
 
     def on_body(self, body: bytes) -> None:
         """Take a part of the body."""
-        if self._parts is None:
+        if self._said is None:
             super().on_body(body)
         else:
             self._parts.append(body)
 
     def on_message_complete(self) -> None:
         """Take the request as whole."""
-        if self._parts is None:
+        if self._said is None:
             super().on_message_complete()
             return
-        parts, self._parts = self._parts, None
+        said, self._said = self._said, None
+        parts = self._parts
         body = parts[0] if len(parts) == 1 else b"".join(parts)
-        whole = Exchange(self, self.url.decode("ascii"), dict(self.headers), body)
+        whole = Exchange(self, self.url.decode("ascii"), said, body)
         # uvicorn asks the same few things of it as of its own, to drain and to pipeline.
         self.cycle = whole  # type: ignore[assignment]
         self._whole = whole
@@ -100,7 +104,7 @@ class Protocol(httptools_impl.HttpToolsProtocol):
         if self._timer is not None:
             self._timer.cancel()
 
-    def _is_ours(self) -> bool:
+    def _is_ours(self, headers: http.Headers) -> bool:
         """Say whether this is an inference request that nothing is special about."""
         parser = self.parser
         if _OURS.fullmatch(self.url) is None:
@@ -113,14 +117,14 @@ class Protocol(httptools_impl.HttpToolsProtocol):
             return False  # its turn comes behind another's
         if self.flow.write_paused or self.root_path or self.limit_concurrency is not None:
             return False
-        return self._door.open and _is_small(self.headers)
+        return self._door.open and _is_small(headers)
 
-    def _hand_on(self, parts: list[bytes]) -> None:
+    def _hand_on(self) -> None:
         """Let ASGI wait for the rest of a body, within its bounds."""
-        self._parts = None
+        self._said = None
         if not self.transport.is_closing():
             super().on_headers_complete()
-            for part in parts:
+            for part in self._parts:
                 super().on_body(part)
 
     def answered(self) -> None:
@@ -147,15 +151,12 @@ class Protocol(httptools_impl.HttpToolsProtocol):
             self.transport.close()
 
 
-def _is_small(headers: list[tuple[bytes, bytes]]) -> bool:
+def _is_small(headers: http.Headers) -> bool:
     """Say whether a body is announced, so small that nobody counts it, and not compressed."""
-    size = None
-    for name, value in headers:
-        if name == b"content-length":
-            size = value
-        elif name in {b"content-encoding", b"transfer-encoding"}:
-            return False
-    return size is not None and size.isdigit() and int(size[:20]) <= intake.SMALL
+    size = headers.get(b"content-length", b"")
+    if not size.isdigit() or int(size[:20]) > intake.SMALL:
+        return False
+    return b"content-encoding" not in headers and b"transfer-encoding" not in headers
 
 
 class _Unheard:

@@ -151,3 +151,43 @@ def test_a_flush_shows_all_that_was_gathered_and_shows_it_once(
     asyncio.run(steps())
     labels = {"door": "infer", "code": "200"}
     assert collectors.get_sample_value("coppice_requests_total", labels) == 2.0
+
+
+@pytest.mark.parametrize(
+    ("name", "told"),
+    [("coppice_batch_rows", 3.0), ("coppice_outbox_commit_seconds", 0.004)],
+)
+def test_runs_and_commits_are_gathered_on_the_loop_and_shown_at_once_from_other_threads(
+    collectors: registry.CollectorRegistry, name: str, told: float
+) -> None:
+    def tell(made: recorder.Recorder) -> None:
+        made.batch(3)
+        made.committed(0.004, 0)
+
+    def shown() -> list[float | None]:
+        return [collectors.get_sample_value(f"{name}_{part}") for part in ("count", "sum")]
+
+    async def steps() -> list[list[float | None]]:
+        made = recorder.Recorder(collectors)
+        made.gather(asyncio.get_running_loop())
+        tell(made)
+        found = [shown()]
+        await asyncio.to_thread(tell, made)
+        found.append(shown())
+        made.flush()
+        made.flush()
+        return [*found, shown()]
+
+    assert asyncio.run(steps()) == [[0.0, 0.0], [1.0, told], [2.0, 2 * told]]
+
+
+def test_what_waits_for_its_commit_is_shown_until_nothing_waits(
+    collectors: registry.CollectorRegistry,
+) -> None:
+    made = recorder.Recorder(collectors)
+
+    def shown(backlog: int) -> float | None:
+        made.committed(0.001, backlog)
+        return collectors.get_sample_value("coppice_outbox_backlog")
+
+    assert [shown(backlog) for backlog in (0, 3, 2, 0, 0)] == [0.0, 3.0, 2.0, 0.0, 0.0]
