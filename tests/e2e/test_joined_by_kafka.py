@@ -48,7 +48,7 @@ def up(made: serving.Project, output: Path) -> Iterator[serving.Server]:
         yield serving.Server(process, f"http://127.0.0.1:{made.tree.serve.port}", output)
     finally:
         process.send_signal(signal.SIGTERM)
-        process.wait(90.0)
+        process.wait(300.0)
 
 
 def test_an_answer_and_its_label_reach_the_monitors_log_through_the_brokers(

@@ -29,7 +29,7 @@ SETTINGS = {
 def quick(name: str, folder: Path) -> dict[str, object]:
     program = [sys.executable, f"bench/{name}.py", "--quick", "--out", str(folder)]
     done = subprocess.run(
-        program, cwd=house.ROOT, capture_output=True, text=True, check=False, timeout=200
+        program, cwd=house.ROOT, capture_output=True, text=True, check=False, timeout=900
     )
     assert done.returncode == 0, done.stderr
     found: dict[str, object] = json.loads((folder / f"{name}.json").read_text())

@@ -19,7 +19,7 @@ def test_a_short_attack_finds_nothing() -> None:
         capture_output=True,
         text=True,
         check=False,
-        timeout=200,
+        timeout=900,
     )
     assert done.returncode == 0, done.stdout + done.stderr
     assert "bodies that lie" in done.stdout

@@ -183,7 +183,7 @@ def process(folder: Path) -> Iterator[subprocess.Popen[bytes]]:
         started.wait()
 
 
-def wait_for(log: SqliteLog, count: int, seconds: float = 120.0) -> int:
+def wait_for(log: SqliteLog, count: int, seconds: float = 300.0) -> int:
     """Wait until a log has so many events, and return how many it has."""
     until = time.monotonic() + seconds
     while int(log.end() or 0) < count and time.monotonic() < until:
@@ -271,7 +271,7 @@ def test_it_ends_in_peace_when_it_is_asked_to(folder: Path, kafka_log: KafkaLog)
         wait_for(log, 1)
         running.send_signal(signal.SIGTERM)
 
-        assert running.wait(30.0) == 0
+        assert running.wait(300.0) == 0
 
 
 def cpu_seconds(pid: int) -> float:

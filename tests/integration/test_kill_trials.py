@@ -17,7 +17,7 @@ pytestmark = pytest.mark.slow
 def test_the_quick_run_reports_two_trials_without_a_loss(tmp_path: Path) -> None:
     program = [sys.executable, "bench/kill_trials.py", "--quick", "--out", str(tmp_path)]
     done = subprocess.run(
-        program, cwd=house.ROOT, capture_output=True, text=True, check=False, timeout=200
+        program, cwd=house.ROOT, capture_output=True, text=True, check=False, timeout=900
     )
     assert done.returncode == 0, done.stderr
     found = json.loads((tmp_path / "kill_trials.json").read_text())

@@ -46,7 +46,7 @@ SECTIONS = {
     "monitor": {"group": "monitors"},
 }
 HARMFUL = (1.0, 1.0, 0.0, 0.0)
-WAIT_SECONDS = 90.0
+WAIT_SECONDS = 300.0
 AHEAD_SECONDS = 3.0
 PARTITIONS = 4
 _NUMBERS = itertools.count()

@@ -29,7 +29,7 @@ pytestmark = [
 def once(command: str, folder: Path) -> int:
     """Run a command that does what waits, and return its exit code."""
     words = [sys.executable, "-m", "coppice_cli", command, "--once", "--project", str(folder)]
-    return subprocess.run(words, check=False, timeout=120).returncode
+    return subprocess.run(words, check=False, timeout=300).returncode
 
 
 def test_what_is_in_kafka_is_fetched_and_what_is_new_is_sent(tmp_path: Path) -> None:

@@ -83,7 +83,7 @@ def test_the_reference_client_works_with_its_defaults(
         capture_output=True,
         text=True,
         check=False,
-        timeout=60,
+        timeout=300,
     )
     assert done.returncode == 0, done.stderr
     found = json.loads(done.stdout)["http"]
@@ -142,7 +142,7 @@ def test_bad_input_is_refused_over_http_too(running: serving.Server) -> None:
 
 def connect(running: serving.Server) -> contextlib.closing[http.client.HTTPConnection]:
     place = parse.urlsplit(running.url).netloc
-    return contextlib.closing(http.client.HTTPConnection(place, timeout=30))
+    return contextlib.closing(http.client.HTTPConnection(place, timeout=300))
 
 
 def test_a_body_of_unknown_length_is_read_no_further_than_the_limit(
@@ -301,7 +301,7 @@ def test_the_server_loads_neither_torch_nor_evidently() -> None:
         capture_output=True,
         text=True,
         check=True,
-        timeout=60,
+        timeout=300,
     )
     assert done.stdout == "[]\n"
 

@@ -39,7 +39,7 @@ def run(made: serving.Project, *program: str, text: str) -> str:
     there = text.replace("localhost:3000", f"127.0.0.1:{serve.port}")
     there = there.replace("localhost:3004", f"127.0.0.1:{serve.grpc_port}")
     done = subprocess.run(
-        [*program, "-c", there], capture_output=True, text=True, check=False, timeout=60
+        [*program, "-c", there], capture_output=True, text=True, check=False, timeout=300
     )
     assert done.returncode == 0, done.stderr
     return done.stdout

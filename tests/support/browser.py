@@ -25,7 +25,7 @@ QUIET = (
 def browse(path: Path, profile: Path, *words: str) -> subprocess.CompletedProcess[str]:
     """Open a page in a browser of its own profile, with further options."""
     argv = [str(CHROMIUM), *QUIET, f"--user-data-dir={profile}", *words, path.as_uri()]
-    return subprocess.run(argv, capture_output=True, text=True, check=True, timeout=120)
+    return subprocess.run(argv, capture_output=True, text=True, check=True, timeout=300)
 
 
 def complaints(done: subprocess.CompletedProcess[str]) -> list[str]:

@@ -39,7 +39,7 @@ print("last words", end="")
 signals.end_at_once(9)
 """
     done = subprocess.run(
-        [sys.executable, "-c", program], capture_output=True, text=True, check=False, timeout=30
+        [sys.executable, "-c", program], capture_output=True, text=True, check=False, timeout=300
     )
     # It waited neither for the thread nor for what is registered for the end.
     assert (done.returncode, done.stdout) == (9, "last words")
