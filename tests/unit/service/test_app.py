@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import asyncio
+import functools
+import gc
+from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from prometheus_client import registry
 
-from coppice import artifact, errors
-from service import app
+from coppice import artifact, errors, settings
+from service import app, recorder
 
 
 def manifest(dtype: str) -> artifact.Manifest:
@@ -73,3 +79,30 @@ def test_an_input_that_the_model_lacks_is_left_to_the_check() -> None:
 def test_the_service_is_bentomls_with_our_typed_door() -> None:
     assert list(app.Coppice.apis) == ["predict"]
     assert app.Coppice.name == "coppice"
+
+
+@pytest.fixture
+def thawed() -> Iterator[None]:
+    """Whatever a test sets aside is collected again afterwards."""
+    yield
+    gc.unfreeze()
+
+
+def test_what_the_start_left_behind_holds_up_no_answer_by_being_collected(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, thawed: None
+) -> None:
+    del thawed
+    apart = functools.partial(recorder.Recorder, registry.CollectorRegistry())
+    monkeypatch.setattr(recorder, "Recorder", apart)
+    (tmp_path / settings.FILE).write_text('[project]\nname = "tiny"\ntask = "multiclass"\n')
+
+    async def steps() -> None:
+        await app.Coppice.open(settings.load(tmp_path))
+        try:
+            # Modules, classes and functions of a server are tens of thousands of objects.
+            assert gc.get_freeze_count() > 10_000
+            assert len(gc.get_objects()) < 10_000
+        finally:
+            await app.Coppice.close()
+
+    asyncio.run(steps())
