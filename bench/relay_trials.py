@@ -30,7 +30,7 @@ SEED = 21
 BROKERS = (1, 2, 3)
 SHORT, LONG = 1.5, 9.0
 """The relay is killed at a random moment up to so many seconds after the trouble; the longer one
-lies behind its deadline (3 s), so that it has also ended by itself and was started again."""
+lies behind its deadline (5 s), so that it has also ended by itself and was started again."""
 CPU_SECONDS = 5.0
 IDLE = 0.05
 
@@ -38,7 +38,7 @@ NOTES = """Each trial waits until a relay sends, brings about a trouble on librd
 (3 brokers), and kills the relay with SIGKILL at a random moment. Events go on being committed to
 the outbox all the while, ten each 50 ms as long as fewer than 2,000 wait, of which two are about
 requests that come up again and again; now and then one is appended to the replica. A relay that
-ends by itself (exit code 9 at its deadline of 3 s) is started again at once. *Lost* are
+ends by itself (exit code 9 at its deadline of 5 s) is started again at once. *Lost* are
 acknowledged events that no other machine has in the end, as they were; *repeated* are records that
 readers pass over by the event's id; *duplicates* what a reader has twice in spite of that;
 *disordered* what a reader has behind a later event about the same request. The shares of a core are
