@@ -65,6 +65,16 @@ def _error(response: httpx.Response) -> str:
         return response.text[:200]
 
 
+def complaint(url: str) -> str:
+    """Return the error with which somebody answers there; empty where all is well, or nobody is."""
+    try:
+        with httpx.Client(timeout=PATIENCE, trust_env=False) as client:
+            response = client.get(url)
+    except httpx.TransportError:
+        return ""
+    return _error(response) if response.is_error else ""
+
+
 def answers(url: str) -> bool:
     """Say whether somebody answers there without an error."""
     try:

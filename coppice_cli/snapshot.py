@@ -87,6 +87,8 @@ class Snapshot(msgspec.Struct, frozen=True, kw_only=True):
     last_candidate: Dated | None = None
     last_retraining: Dated | None = None
     processes: tuple[Process, ...] = ()
+    unready: str = ""
+    """Why the server that runs does not answer clients; empty where it does, or none runs."""
 
 
 def take(
@@ -119,6 +121,7 @@ def take(
         last_candidate=_latest(log, model, records.Candidate),
         last_retraining=_latest(log, model, records.Retraining),
         processes=_processes(tree, monitor_answers=measured.source == "monitor"),
+        unready=_unready(tree) if table is not None else "",
     )
 
 
@@ -186,6 +189,11 @@ def _latest(
         return None
     record = records.unseal(event)
     return Dated(event.time, record) if isinstance(record, kind) else None
+
+
+def _unready(tree: settings.Settings) -> str:
+    """Ask the server itself: that its process runs does not mean that it has a version to ask."""
+    return client.complaint(f"{client.server_url(tree)}/v2/models/{tree.project.name}/ready")
 
 
 def _processes(tree: settings.Settings, *, monitor_answers: bool) -> tuple[Process, ...]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import rich.console
+import rich.text
 
 from coppice import records
 from coppice_cli import console, figures, rollout_view, snapshot
@@ -26,6 +27,8 @@ def render(seen: snapshot.Snapshot) -> rich.console.Group:
 
 def _blocks(seen: snapshot.Snapshot) -> Iterator[rich.console.RenderableType]:
     yield _headline(seen)
+    if seen.unready:
+        yield rich.text.Text(f"clients get no answers: {seen.unready}", style="bold red")
     if seen.versions:
         yield _versions(seen)
     for scope, told in seen.verdicts.items():

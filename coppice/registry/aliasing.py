@@ -39,7 +39,10 @@ def decode(content: bytes, where: str) -> State:
     try:
         state = msgspec.json.decode(content, type=State)
     except msgspec.MsgspecError as cause:
-        message = f"{where} does not parse ({cause}); restore it, or remove it and set aliases"
+        message = (
+            f"{where} does not parse ({cause}); restore it, or "
+            "remove it: `coppice prune` and `coppice up` set aliases anew"
+        )
         raise errors.EnvironmentProblem(message) from cause
     if state.schema != SCHEMA:
         message = f"{where} has schema {state.schema}, this version reads {SCHEMA}; upgrade"

@@ -92,7 +92,10 @@ class BentoRegistry:
         except FileNotFoundError:
             return _Aliases()
         except msgspec.MsgspecError as cause:
-            message = f"{path} does not parse ({cause}); restore it, or remove it and set aliases"
+            message = (
+                f"{path} does not parse ({cause}); restore it, or "
+                "remove it: `coppice prune` and `coppice up` set aliases anew"
+            )
             raise errors.EnvironmentProblem(message) from cause
         if state.schema != SCHEMA:
             message = f"{path} has schema {state.schema}, this version reads {SCHEMA}; upgrade"

@@ -64,3 +64,14 @@ def test_addresses_come_from_the_settings(tmp_path: Path) -> None:
     )
     assert client.server_url(tree) == "http://127.0.0.1:4000"
     assert client.monitor_url(tree) == "http://127.0.0.1:4001"
+
+
+def test_an_answer_that_is_an_error_says_what_is_wrong() -> None:
+    with pages.serving({"/ready": (503, {"error": "no champion"}), "/page": (200, {})}) as server:
+        door = f"http://127.0.0.1:{server.port}"
+        assert client.complaint(f"{door}/ready") == "no champion"
+        assert client.complaint(f"{door}/page") == ""
+
+
+def test_where_nobody_answers_nobody_complains() -> None:
+    assert client.complaint(f"http://127.0.0.1:{pages.free_port()}/ready") == ""

@@ -132,3 +132,13 @@ def test_a_snapshot_is_plain_json(tree: settings.Settings) -> None:
         "pid": None,
         "restarts": 0,
     }
+
+
+def test_a_server_that_cannot_answer_clients_says_why(tmp_path: Path) -> None:
+    with pages.serving({"/v2/models/tiny/ready": (503, {"error": "it is corrupt"})}) as server:
+        doors = [f"port = {server.port}", "[monitor]", f"port = {pages.free_port()}"]
+        tree = command_line.project(tmp_path, "[serve]", *doors)
+        assert _take(tree).unready == ""  # before the first rollout there is nothing to answer with
+        table = routing.RoutingTable(model="tiny", generation=1, champion="tiny:a")
+        routing.save(tree.routing_path, table)
+        assert _take(tree).unready == "it is corrupt"

@@ -151,3 +151,10 @@ def test_old_figures_are_marked_as_such() -> None:
     old = msgspec.structs.replace(SEEN, source="log")
     assert "figures are the last that it wrote" in _text(old)
     assert "figures are the last that it wrote" not in _text(SEEN)
+
+
+def test_that_clients_get_no_answers_stands_before_all_figures() -> None:
+    unready = msgspec.structs.replace(SEEN, unready="tiny:aaaaaaaaaaaa [corrupt]")
+    lines = _lines(unready)
+    # The headline takes two lines of 80 columns.
+    assert lines[2] == "clients get no answers: tiny:aaaaaaaaaaaa [corrupt]"
