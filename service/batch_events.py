@@ -86,9 +86,9 @@ class Ledger:
         taken = sum(len(event.data) for event in events) / self._cap if self._cap else 0.0
         if self._log.room() - taken < RESERVE:
             message = (
-                f"this would leave less than {RESERVE:.0%} of events.cap_bytes, or of the log's disk, "
-                "which live traffic needs; make room and run the same command again, "
-                "or leave --log away"
+                f"this would leave less than {RESERVE:.0%} of events.cap_bytes, or of the disk, "
+                "which live traffic needs; make room and run the same command again, or leave "
+                "--log away"
             )
             raise errors.LogFull(message)
         self._log.append(events)

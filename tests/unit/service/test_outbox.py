@@ -213,6 +213,32 @@ def test_where_nothing_fits_any_more_everyone_is_told(nearly_full: SqliteLog) ->
     nearly_full.close()
 
 
+class RoomForOne(MemoryLog):
+    """A log that has room for a single event more."""
+
+    def append(self, events: Sequence[records.Event]) -> None:
+        if len(events) + len(self.read("").events) > 1:
+            raise errors.LogFull("full")
+        super().append(events)
+
+    def append_at_once(self, events: Sequence[records.Event]) -> bool:
+        del events
+        return False
+
+
+def test_the_last_room_is_for_a_label_though_a_prediction_came_before_it() -> None:
+    log = RoomForOne()
+
+    async def steps(made: outbox.Outbox) -> None:
+        told = await asyncio.gather(
+            made.commit(prediction("r1")), made.commit(feedback("r0")), return_exceptions=True
+        )
+        assert [type(each) for each in told] == [errors.LogFull, type(None)]
+
+    run(log, steps)
+    assert [event.type for event in log.read("").events] == ["coppice.feedback.v1"]
+
+
 def test_with_a_tenth_of_the_cap_left_inputs_are_left_out_before_the_log_is_full(
     tmp_path: Path,
 ) -> None:
