@@ -275,7 +275,7 @@ def test_a_wait_that_the_client_bounds_by_metadata_ends_like_a_deadline(tmp_path
 def test_a_deadline_ends_the_wait_and_the_server_goes_on(tmp_path: Path) -> None:
     made = serving.project(tmp_path)
     # Slow enough that the wait is long over before the answer would be there.
-    made.route(champion=made.add(artifacts.slow_classifier, steps=200))
+    made.route(champion=made.add(artifacts.slow_classifier, steps=100))
 
     async def steps(asked: Asked) -> None:
         with pytest.raises(triton.InferenceServerException, match="Deadline Exceeded"):

@@ -319,10 +319,10 @@ def test_a_log_that_cannot_be_written_gives_no_answer(made: serving.Project) -> 
 
 
 def test_a_request_whose_client_no_longer_waits_is_not_run(made: serving.Project) -> None:
-    made.route(champion=made.add(artifacts.slow_classifier, steps=200))
+    made.route(champion=made.add(artifacts.slow_classifier, steps=100))
 
     async def steps(opened: compose.Plane) -> None:
-        # 0.3 s at least for the first: 200 products of 512 x 512 matrices are 5 x 10 ** 10
+        # 0.2 s at least for the first: 100 products of 512 x 512 matrices are 3 x 10 ** 10
         # operations, so that the second one is there long before.
         first = asyncio.create_task(opened.engine.infer(query(request_id="first")))
         await serving.until(lambda: opened.engine._in_flight == 1)
