@@ -27,6 +27,10 @@ SERVERS = HERE / "servers"
 OTHERS = HERE.parent / "build" / "bench-venv" / "bin"
 MLSERVER = HERE.parent / "build" / "bench-mlserver-venv" / "bin"
 START_SECONDS = 60.0
+FINISH_SECONDS = 5.0
+"""Longest wait for a server to answer what it was asked."""
+IDLE_SECONDS = 0.1
+"""A server that is busy for less than half of so long is idle."""
 
 BINARY = "Coppice, binary"
 JSON = "Coppice, JSON"
@@ -206,7 +210,17 @@ class Running:
         try:
             yield
         finally:
+            self._finish()
             self.halt()
+
+    def _finish(self) -> None:
+        """Wait until it is idle: what a client left behind must cost the next round nothing."""
+        until = time.monotonic() + FINISH_SECONDS
+        busy = True
+        while busy and time.monotonic() < until:
+            before = self.processor()
+            time.sleep(IDLE_SECONDS)
+            busy = self.processor() - before > IDLE_SECONDS / 2
 
     def halt(self) -> None:
         """Take it off the processor."""
