@@ -98,11 +98,6 @@ def next_probe(known: Mapping[int, bool], count: int) -> int | None:
     return beyond if beyond < count and beyond not in known else None
 
 
-def cheapest(known: Mapping[int, bool]) -> int | None:
-    """Return the last place that met the budget."""
-    return max((place for place, met in known.items() if met), default=None)
-
-
 def reaching(points: Sequence[Point], gain: float, most: int = CONTENDERS) -> list[Point]:
     """Return some points that are so many times better than dense, the least damage first.
 

@@ -47,7 +47,6 @@ def test_a_success_beyond_a_failure_is_followed_further() -> None:
     assert front.next_probe({4: True, 5: False, 6: True}, 9) == 7
     assert front.next_probe({4: True, 5: False, 6: True, 7: False}, 9) == 8
     assert front.next_probe({4: True, 5: False, 6: True, 7: False, 8: False}, 9) is None
-    assert front.cheapest({4: True, 5: False, 6: True, 7: False, 8: False}) == 6
 
 
 def test_where_the_last_place_meets_the_budget_nothing_is_left_to_probe() -> None:
@@ -58,7 +57,6 @@ def test_where_even_the_mildest_place_fails_its_neighbour_is_tried_and_then_it_e
     assert front.next_probe({4: False, 1: False}, 9) == 0
     assert front.next_probe({4: False, 1: False, 0: False}, 9) is None
     assert front.next_probe({1: False, 0: False}, 2) is None
-    assert front.cheapest({0: False, 1: False}) is None
 
 
 def test_a_front_of_one_or_no_point() -> None:
