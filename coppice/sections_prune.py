@@ -14,7 +14,7 @@ class StepSettings(Section):
 
     level: Literal["neuron", "layer", "connection"] = "neuron"
     """What is removed: units, filters, heads and hidden units; whole blocks; or single weights."""
-    criterion: str = "taylor"
+    criterion: str = "magnitude"
     """How what can be removed is ranked, such as `magnitude` or `taylor`; `random` is the
     control. A recipe that names an unknown one lists them all."""
     amount: float = Field(default=0.5, gt=0, lt=1)

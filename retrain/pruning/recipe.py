@@ -53,7 +53,7 @@ class Step:
     """
 
     level: str = "neuron"
-    criterion: str = "taylor"
+    criterion: str = "magnitude"
     amount: float = 0.5
     amounts: Mapping[str, float] = dataclasses.field(default_factory=dict)
     scope: str = "local"

@@ -31,7 +31,7 @@ def whole(found: recipe.Recipe) -> str:
 
     >>> whole(recipe.Recipe(amount=0.5, schedule="gradual", finetune_epochs=4,
     ...     then=(recipe.Step(amount=0.25, criterion="random"),)))
-    '50% of the channels by taylor, then 25% of the channels by random; 3 gradual cuts each; 4 \
+    '50% of the channels by magnitude, then 25% of the channels by random; 3 gradual cuts each; 4 \
 epochs of recovery'
     """
     parts = [", then ".join(step(each) for each in found.steps)]

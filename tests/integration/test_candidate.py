@@ -142,7 +142,7 @@ def test_a_refusal_names_the_nearest_recipe_of_the_same_parent_that_passed(
     house: House, accepted: records.Candidate
 ) -> None:
     over = dataclasses.replace(RECIPE, amount=0.95, finetune_epochs=0)
-    with pytest.raises(errors.GateRefused, match="that passed: 50% of the channels by taylor"):
+    with pytest.raises(errors.GateRefused, match="that passed: 50% of the channels by magnitude"):
         house.make(candidate.CandidateRequest(recipe=over))
     (first, *_) = house.last().refusals
     assert accepted.version in first

@@ -35,7 +35,7 @@ def _coppice(*words: str | Path) -> Done:
         capture_output=True,
         text=True,
         check=False,
-        timeout=240,
+        timeout=900,
     )
 
 
@@ -118,7 +118,7 @@ def test_a_pipeline_stops_at_the_refused_version_and_learns_what_would_pass(
     folder: Path, refused: Done
 ) -> None:
     assert (
-        "the nearest recipe of this parent that passed: 50% of the channels by taylor"
+        "the nearest recipe of this parent that passed: 50% of the channels by magnitude"
         in refused.stderr
     )
     tree = settings.load(folder)

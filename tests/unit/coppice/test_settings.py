@@ -51,7 +51,7 @@ def test_every_default_is_a_promise() -> None:
         },
         "prune": {
             "level": "neuron",
-            "criterion": "taylor",
+            "criterion": "magnitude",
             "amount": 0.5,
             "amounts": {},
             "scope": "local",

@@ -10,7 +10,7 @@ from tests.support import artifacts, cards
 WANTED = recipe.Recipe(amount=0.7)
 
 
-def pruned(amount: float, status: str = "accepted", criterion: str = "taylor") -> card.Card:
+def pruned(amount: float, status: str = "accepted", criterion: str = "magnitude") -> card.Card:
     how = recipe.Recipe(amount=amount, criterion=criterion)  # type: ignore[arg-type]
     return cards.harmless(status=status, recipe=how)
 
@@ -18,14 +18,14 @@ def pruned(amount: float, status: str = "accepted", criterion: str = "taylor") -
 def test_the_accepted_recipe_with_the_nearest_amount_is_named() -> None:
     known = {"m:a": pruned(0.3), "m:b": pruned(0.5), "m:c": pruned(0.2)}
     assert nearest.advice(WANTED, "m:p", known) == (
-        "the nearest recipe of this parent that passed: 50% of the channels by taylor; "
+        "the nearest recipe of this parent that passed: 50% of the channels by magnitude; "
         "10 epochs of recovery (m:b)"
     )
 
 
 def test_the_same_criterion_counts_before_the_amount() -> None:
-    known = {"m:a": pruned(0.7, criterion="magnitude"), "m:b": pruned(0.1)}
-    assert "10% of the channels by taylor" in nearest.advice(WANTED, "m:p", known)
+    known = {"m:a": pruned(0.7, criterion="taylor"), "m:b": pruned(0.1)}
+    assert "10% of the channels by magnitude" in nearest.advice(WANTED, "m:p", known)
 
 
 def test_what_was_refused_or_forced_is_no_advice() -> None:
@@ -91,7 +91,7 @@ def test_every_step_of_a_chain_counts() -> None:
         ),
     }
     advice = nearest.advice(wanted, "m:p", known)
-    assert "40% of the channels by taylor, then 60% of the weights by magnitude" in advice
+    assert "40% of the channels by magnitude, then 60% of the weights by magnitude" in advice
 
 
 def test_amounts_of_single_groups_count() -> None:

@@ -8,20 +8,20 @@ from retrain.pruning import recipe, wording
 @pytest.mark.parametrize(
     ("step", "text"),
     [
-        (recipe.Step(amount=0.3), "30% of the channels by taylor"),
-        (recipe.Step(amount=0.07, scope="global"), "7% of all channels together by taylor"),
+        (recipe.Step(amount=0.3), "30% of the channels by magnitude"),
+        (recipe.Step(amount=0.07, scope="global"), "7% of all channels together by magnitude"),
         (
             recipe.Step(scope="criterion"),
-            "50% of the channels, as the criterion allots it, by taylor",
+            "50% of the channels, as the criterion allots it, by magnitude",
         ),
         (recipe.Step(level="layer", criterion="random"), "50% of the blocks by random"),
         (
             recipe.Step(level="connection", pattern="2:4"),
-            "50% of the weights by taylor in runs of 2:4",
+            "50% of the weights by magnitude in runs of 2:4",
         ),
         (
             recipe.Step(amounts={"stem": 0.1, "fc": 0.2}),
-            "50% of the channels by taylor (2 of them by amounts of their own)",
+            "50% of the channels by magnitude (2 of them by amounts of their own)",
         ),
     ],
 )
@@ -30,13 +30,15 @@ def test_a_step_is_told_in_words(step: recipe.Step, text: str) -> None:
 
 
 def test_a_recipe_tells_of_its_recovery() -> None:
-    assert wording.whole(recipe.Recipe()) == "50% of the channels by taylor; 10 epochs of recovery"
+    assert (
+        wording.whole(recipe.Recipe()) == "50% of the channels by magnitude; 10 epochs of recovery"
+    )
 
 
 def test_a_chain_is_told_step_by_step_with_its_cuts() -> None:
     chain = recipe.Recipe(schedule="iterative", rounds=2, then=(recipe.Step(amount=0.2),))
     assert wording.whole(chain) == (
-        "50% of the channels by taylor, then 20% of the channels by taylor; 2 iterative cuts each; "
+        "50% of the channels by magnitude, then 20% of the channels by magnitude; 2 iterative cuts each; "
         "10 epochs of recovery"
     )
 

@@ -211,7 +211,7 @@ CUT = prunings.Cut(
 
 def test_what_was_cut_is_drawn_and_told() -> None:
     found = page.render(cards.harmless(), "tiny:a", CUT)
-    assert "50% of the channels by taylor; 10 epochs of recovery" in found
+    assert "50% of the channels by magnitude; 10 epochs of recovery" in found
     assert "stem: 48 before, 24 after; fc: 64 before, 64 after" in found
     assert "blocks.&lt;2&gt;" in found
     assert "it is read in an order that cannot be followed" in found
