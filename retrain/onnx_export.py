@@ -6,7 +6,7 @@ runtime answers with it like torch does, on real rows and in several batch sizes
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -15,9 +15,10 @@ import numpy.typing as npt
 import onnx
 import torch
 from torch import nn
+from torch.nn.utils import rnn
 
 from coppice import errors, labels, project, runtime
-from retrain import quiet, served, train
+from retrain import network, quiet, served, train
 
 OPSET = 20
 PARITY_ROWS = (1, 7, 32)
@@ -43,6 +44,7 @@ def export(model: nn.Module, split: project.Split, path: Path, *, task: labels.T
         The model cannot be exported, or the graph does not answer like the model.
     """
     _check_names(tuple(split.inputs))
+    _check_layers(model, split)
     whole = served.Served(model, split, task)
     try:
         with quiet.quiet(*_TALKERS):
@@ -82,6 +84,48 @@ def _check_names(names: tuple[str, ...]) -> None:
         if name in {runtime.SCORES, runtime.EMBEDDING}:
             message = f"an input is called {name!r}, which is the name of an output; rename it"
             raise errors.ArtifactError(message)
+
+
+def _check_layers(model: nn.Module, split: project.Split) -> None:
+    """Refuse what no graph has, and whose failure deep inside would tell nobody what to do.
+
+    Raises
+    ------
+    ArtifactError
+        A layer computes in bfloat16, or reads packed sequences.
+    """
+    for name, parameter in model.named_parameters():
+        if parameter.dtype == torch.bfloat16:
+            message = f"{name!r} is bfloat16, which the runtime cannot compute in: use .float()"
+            raise errors.ArtifactError(message)
+    packed: list[str] = []
+    hooks = [
+        module.register_forward_pre_hook(_note_packed(name, packed))
+        for name, module in model.named_modules()
+        if isinstance(module, nn.RNNBase)
+    ]
+    tensors = network.to_tensors(served.rows(split, served.TRACE_ROWS).inputs)
+    try:
+        with torch.no_grad():
+            network.call(model, tensors)
+    finally:
+        for hook in hooks:
+            hook.remove()
+    if packed:
+        message = (
+            f"{packed[0]!r} reads packed sequences, which no graph has: give it the padded rows, "
+            "and take each row's last step by its length (torch.gather)"
+        )
+        raise errors.ArtifactError(message)
+
+
+def _note_packed(name: str, packed: list[str]) -> Callable[..., None]:
+    def hook(module: nn.Module, given: tuple[Any, ...]) -> None:
+        del module
+        if any(isinstance(each, rnn.PackedSequence) for each in given):
+            packed.append(name)
+
+    return hook
 
 
 _PUBLIC = "public."

@@ -12,7 +12,7 @@ from torch import nn
 
 from coppice import errors, project, runtime
 from retrain import network, onnx_export, served
-from tests.support import networks
+from tests.support import networks, sequences
 
 
 class Exported:
@@ -198,3 +198,26 @@ def test_a_mean_over_anything_else_stays_as_it_is(axes: list[int]) -> None:
     )
     onnx_export.pool_globally(graph)
     assert [node.op_type for node in graph.node] == ["ReduceMean"]
+
+
+def test_packed_sequences_are_refused_with_what_to_do(tmp_path: Path) -> None:
+    net = sequences.NETWORKS["packed"]
+    path = tmp_path / "model.onnx"
+    with pytest.raises(errors.ArtifactError, match="'cells' reads packed sequences"):
+        onnx_export.export(net.model(), net.data().validation, path, task=net.task)
+    assert not path.exists()
+
+
+class Half(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.inner = nn.Linear(6, 2).bfloat16()
+
+    def forward(self, values: torch.Tensor) -> torch.Tensor:
+        return self.inner(values.bfloat16())  # type: ignore[no-any-return]
+
+
+def test_half_precision_is_refused_with_what_to_do(tmp_path: Path) -> None:
+    path = tmp_path / "model.onnx"
+    with pytest.raises(errors.ArtifactError, match=r"'inner.weight' is bfloat16.*use .float\(\)"):
+        onnx_export.export(Half(), networks.vectors(), path, task="binary")

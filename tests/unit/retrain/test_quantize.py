@@ -10,7 +10,7 @@ from torch import nn
 
 from coppice import errors, project, runtime
 from retrain import network, onnx_export, quantize, train
-from tests.support import architectures, packable
+from tests.support import architectures, packable, recommenders
 
 QUANTIZED = ("residual-cnn", "depthwise-cnn", "mlp", "gru", "transformer", "recommender")
 
@@ -22,6 +22,18 @@ def exported(name: str, folder: Path) -> tuple[Path, project.Data]:
     train.fit(model, data.train, train.FitPlan(task=found.task, epochs=2, learning_rate=5e-3))
     onnx_export.export(model, data.validation, folder / "fp32.onnx", task=found.task)
     return folder / "fp32.onnx", data
+
+
+def test_look_ups_that_the_library_cannot_follow_are_quantized_too(tmp_path: Path) -> None:
+    net, plain, int8 = recommenders.NETWORKS["bag"], tmp_path / "fp32.onnx", tmp_path / "int8.onnx"
+    data = net.data()
+    onnx_export.export(net.model(), data.validation, plain, task=net.task)
+    quantize.quantize(plain, int8, data.train)
+    kinds = {node.op_type for node in onnx.load(int8).graph.node}
+    assert {"QuantizeLinear", "DequantizeLinear"} <= kinds
+    scores = runtime.Session(int8).run(data.validation.inputs)["scores"]
+    expected = runtime.Session(plain).run(data.validation.inputs)["scores"]
+    assert float(np.abs(scores - expected).max()) < 0.05
 
 
 class Both:
