@@ -24,7 +24,7 @@ PAGE = 4096
 HOLD = """
 import fcntl, sys
 with open(sys.argv[1], "r+b") as shared:
-    # SQLite's file format, section 2.3.1: the lock of whoever moves the log is byte 121 of it.
+    # SQLite, WAL-mode File Format, section 2.3: the lock of whoever moves the log is byte 121.
     fcntl.lockf(shared, fcntl.LOCK_EX, 1, 121)
     print("held", flush=True)
     sys.stdin.read()
