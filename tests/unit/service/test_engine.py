@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import gc
 import weakref
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from coppice import errors, records
-from service import admission, compose, engine
+from service import admission, batcher, compose, engine, outbox
 from tests.support import artifacts, serving
 
 UP = [1.0] * 4
@@ -396,5 +396,34 @@ def test_a_canary_that_is_flooded_does_not_hold_up_the_stable_lane(tmp_path: Pat
         # Each lane has a queue and a thread of its own: stable did not wait for the flood's end.
         assert not all(task.done() for task in flood)
         await asyncio.gather(*flood)
+
+    run(made, steps)
+
+
+def test_answers_of_both_lanes_share_a_commit(
+    made: serving.Project, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # However slow the machine is, model and log are taken for quick.
+    monkeypatch.setattr(batcher, "QUICK_SECONDS", 1e9)
+    monkeypatch.setattr(outbox, "SLOW_SECONDS", 1e9)
+    monkeypatch.setattr(outbox, "ROOM_SECONDS", 1e9)
+    made.route(candidate=made.candidate, weight=0.5)
+
+    async def steps(opened: compose.Plane) -> None:
+        # The outbox's thread has the first turn.
+        await opened.engine.infer(query())
+        groups: list[int] = []
+        store = opened.log.append_at_once
+
+        def noted(events: Sequence[records.Event]) -> bool:
+            groups.append(len(events))
+            return store(events)
+
+        monkeypatch.setattr(opened.log, "append_at_once", noted)
+        served = await asyncio.gather(
+            *(opened.engine.infer(query(request_id=f"r{n}", key=f"k{n}")) for n in range(20))
+        )
+        assert {one.lane for one in served} == {"stable", "canary"}
+        assert groups == [20]
 
     run(made, steps)
