@@ -14,9 +14,10 @@ import msgspec
 from coppice import artifact, errors, records, registry
 from coppice_cli.demo import follow, screen, stage
 
-DETECT_SECONDS = 90.0
-RETRAIN_SECONDS = 150.0
-ROLLOUT_SECONDS = 120.0
+DETECT_SECONDS = 300.0
+RETRAIN_SECONDS = 600.0
+ROLLOUT_SECONDS = 300.0
+"""Longest waits; long, because a machine with much else to do must not make the demo fail."""
 SETTLE_REQUESTS = 900
 """So many that the share of right answers is known to a percentage point."""
 

@@ -23,7 +23,7 @@ from coppice import clock, errors, eventlog, project, settings
 from coppice_cli.demo import follow, screen, traffic
 
 SOURCE = Path(__file__).parent / "digits"
-START_SECONDS = 90.0
+START_SECONDS = 240.0
 STOP_SECONDS = 40.0
 
 
