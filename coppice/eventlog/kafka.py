@@ -224,14 +224,27 @@ class KafkaLog:
             self._consumer.close()
 
     def _ends(self) -> dict[Any, int]:
-        if not self._parts:
-            known = partitions_of(self._consumer, self._options)
-            self._parts = [
-                structs.TopicPartition(topic, number)
-                for topic in envelope.topics(self._options.prefix)
-                for number in known.get(topic, ())
-            ]
-        return dict(self._consumer.end_offsets(self._parts)) if self._parts else {}
+        until = time.monotonic() + self._options.deadline_seconds
+        while True:
+            if not self._parts:
+                self._parts = self._find_parts()
+            try:
+                return dict(self._consumer.end_offsets(self._parts)) if self._parts else {}
+            except KeyError as cause:
+                # 3.0.12 forgets who leads the topics that are not assigned, at any moment, and
+                # leaves such partitions out of what it then looks up: it is to learn all anew.
+                self._parts = []
+                if time.monotonic() > until:
+                    message = f"nobody says who leads {cause}"
+                    raise kafka.errors.KafkaTimeoutError(message) from cause
+
+    def _find_parts(self) -> list[structs.TopicPartition]:
+        known = partitions_of(self._consumer, self._options)
+        return [
+            structs.TopicPartition(topic, number)
+            for topic in envelope.topics(self._options.prefix)
+            for number in known.get(topic, ())
+        ]
 
     def _seek(self, reached: offsets.Offsets, ends: dict[Any, int]) -> list[Any]:
         """Assign the partitions that have records behind the offsets, and stand there."""
