@@ -5,6 +5,7 @@ import types
 from collections.abc import Collection, Iterator
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import pytest
 from kafka import errors as library
@@ -153,6 +154,27 @@ def test_a_place_that_the_brokers_have_yet_to_tell_never_moves_a_reader_back(
     monkeypatch.setattr(emptied, "_poll", lambda *_: iter(()))
 
     assert emptied.read(after).position == after
+
+
+def test_partitions_whose_leader_the_client_forgot_are_asked_for_anew(
+    emptied: kafka.KafkaLog, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # As 3.0.12 does where a topic is not assigned, and its metadata was refreshed meanwhile.
+    answers = mock.Mock(side_effect=[KeyError(PART), {PART: 9}])
+    monkeypatch.setattr(emptied._consumer, "end_offsets", answers)
+    monkeypatch.setattr(kafka, "partitions_of", lambda *_: {PART.topic: {0}})
+
+    assert emptied.end() == '{"coppice.command.v1":{"0":9}}'
+
+
+def test_partitions_that_nobody_leads_by_the_deadline_are_an_error(
+    emptied: kafka.KafkaLog, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(emptied, "_options", emptied._options._replace(deadline_seconds=-1.0))
+    monkeypatch.setattr(emptied._consumer, "end_offsets", mock.Mock(side_effect=KeyError(PART)))
+
+    with pytest.raises(errors.EventLogError, match=r"nobody says who leads .*command\.v1"):
+        emptied.end()
 
 
 def test_partitions_are_asked_for_twice_where_something_else_was_asked_before() -> None:
