@@ -12,6 +12,7 @@ import time
 BRAKE_SECONDS = 0.1
 
 _FAILED = re.compile(r"(?:Bootstrap connection|Bootstrap attempt|Connection).*?failed: (.+)")
+_VAGUE = re.compile(r"timed out|disconnected")
 _PAUSE = re.compile(r" \(backoff [0-9.]+ secs\)$")
 
 
@@ -38,19 +39,22 @@ class Ear(logging.Filter):
 
     def __init__(self) -> None:
         super().__init__()
-        self._heard = ("", float("-inf"))
+        self._telling = self._vague = ("", float("-inf"))
 
     def filter(self, record: logging.LogRecord) -> bool:
         """Listen; let every record pass."""
         found = _FAILED.match(record.getMessage())
         if found:
-            self._heard = (_PAUSE.sub("", found[1]), time.monotonic())
+            heard = (_PAUSE.sub("", found[1]), time.monotonic())
+            if _VAGUE.search(found[1]):
+                self._vague = heard
+            else:
+                self._telling = heard
         return True
 
     def since(self, began: float) -> str:
-        """Return what was heard since then, on the monotonic clock; an empty text if nothing."""
-        reason, at = self._heard
-        return reason if at >= began else ""
+        """Return the most telling reason since then, on the monotonic clock; empty if none."""
+        return next((why for why, at in (self._telling, self._vague) if why and at >= began), "")
 
 
 class Brake(logging.Filter):

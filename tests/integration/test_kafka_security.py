@@ -106,7 +106,7 @@ def test_a_wrong_password_is_told_as_such_and_shown_nowhere(
 ) -> None:
     caplog.set_level(logging.DEBUG)
     with front.Doors(cluster.servers, tls=certificates.context(), users=USERS) as doors:
-        found = options(folder, doors.servers, 1.0, **as_ada(mechanism, WRONG))
+        found = options(folder, doors.servers, 3.0, **as_ada(mechanism, WRONG))
         with pytest.raises(errors.EventLogError, match="Authentication failed") as asked:
             kafka_topics.look(found)
         with pytest.raises(errors.EventLogError, match="Authentication failed") as appended:

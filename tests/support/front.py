@@ -185,33 +185,42 @@ class Doors:
     ) -> bool:
         """Answer the requests of SASL until it is known who asks; say whether that is a user."""
         mechanism, exchange = "", _Exchange(self._users or {})
-        while True:
+        admitted: bool | None = None
+        while admitted is None:
             frame = await _frame(reader)
             kind, version, correlation, length = struct.unpack_from(">hhih", frame)
             body = frame[10 + max(length, 0) :]
-            start = struct.pack(">i", correlation)
-            if kind == _HANDSHAKE:
+            answer = struct.pack(">i", correlation)
+            if kind == _VERSIONS:
+                out.write(struct.pack(">i", len(frame)) + frame)
+                answer = await _frame(far)
+            elif kind == _HANDSHAKE:
                 mechanism = body[2:].decode()
-                offered = ["PLAIN", *_HASHES]
-                code = 0 if mechanism in offered else _WRONG_MECHANISM
-                answer = struct.pack(">hi", code, len(offered))
-                answer += b"".join(_short(name.encode()) for name in offered)
+                answer += _offer(mechanism)
             elif kind == _AUTHENTICATE:
                 told = exchange.answer(mechanism, body[4:])
-                text = b"Authentication failed" if told is None else None
-                answer = struct.pack(">h", _WRONG_PASSWORD if told is None else 0)
-                answer += struct.pack(">h", -1) if text is None else _short(text)
-                answer += struct.pack(">i", len(told or b"")) + (told or b"")
-                answer += struct.pack(">q", 0) if version else b""
-            elif kind == _VERSIONS:
-                out.write(struct.pack(">i", len(frame)) + frame)
-                start, answer = b"", await _frame(far)
+                answer += _outcome(told, version)
+                admitted = False if told is None else exchange.done or None
             else:
                 return False
-            frame = start + answer
-            writer.write(struct.pack(">i", len(frame)) + frame)
-            if kind == _AUTHENTICATE and (told is None or exchange.done):
-                return told is not None
+            writer.write(struct.pack(">i", len(answer)) + answer)
+        return admitted
+
+
+def _offer(wanted: str) -> bytes:
+    offered = ["PLAIN", *_HASHES]
+    code = 0 if wanted in offered else _WRONG_MECHANISM
+    return struct.pack(">hi", code, len(offered)) + b"".join(_short(n.encode()) for n in offered)
+
+
+def _outcome(told: bytes | None, version: int) -> bytes:
+    if told is None:
+        answer = struct.pack(">h", _WRONG_PASSWORD) + _short(b"Authentication failed")
+    else:
+        answer = struct.pack(">hh", 0, -1)
+    answer += struct.pack(">i", len(told or b"")) + (told or b"")
+    # From version 1 on it says for how long; 0 is for ever.
+    return answer + (struct.pack(">q", 0) if version else b"")
 
 
 _HASHES = {"SCRAM-SHA-256": "sha256", "SCRAM-SHA-512": "sha512"}

@@ -46,6 +46,14 @@ class TestEar:
         assert ear.filter(told(text))
         assert ear.since(BEFORE) == ""
 
+    def test_a_broker_that_hangs_up_says_less_than_one_that_refuses(self) -> None:
+        ear = kafka_noise.Ear()
+        ear.filter(told("Connection failed: socket disconnected"))
+        assert ear.since(BEFORE) == "socket disconnected"
+        ear.filter(told("Connection failed: Authentication failed"))
+        ear.filter(told("Connection failed: Request timed out after 228 ms"))
+        assert ear.since(BEFORE) == "Authentication failed"
+
     def test_a_failure_before_that_time_is_no_reason(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr("coppice.eventlog.kafka_noise.time.monotonic", lambda: 7.0)
         ear = kafka_noise.Ear()
