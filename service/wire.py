@@ -106,7 +106,7 @@ class Protocol(httptools_impl.HttpToolsProtocol):
 
     def _is_ours(self, headers: http.Headers) -> bool:
         """Say whether this is an inference request that nothing is special about."""
-        parser = self.parser
+        parser: Any = self.parser
         if _OURS.fullmatch(self.url) is None:
             return False
         if parser.get_method() != b"POST" or parser.get_http_version() != "1.1":

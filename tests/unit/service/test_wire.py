@@ -16,6 +16,7 @@ from typing import Any
 import pytest
 import uvicorn
 from _bentoml_impl.worker import service as worker
+from uvicorn import config as uvicorn_config
 from uvicorn import server
 from uvicorn.protocols.http import httptools_impl
 
@@ -401,11 +402,11 @@ def test_before_the_data_plane_is_open_the_inner_application_answers() -> None:
 def test_the_server_that_bentoml_starts_makes_our_connections(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setitem(uvicorn.config.HTTP_PROTOCOLS, "auto", "uvicorn.protocols.http.auto:none")
+    monkeypatch.setitem(uvicorn_config.HTTP_PROTOCOLS, "auto", "uvicorn.protocols.http.auto:none")
     wire.install(front.Front(serving.nothing, lambda: None))
     config = uvicorn.Config(serving.nothing, log_config=None)
     config.load()
     made: Any = config.http_protocol_class
     assert made.func is wire.Protocol
     # It leaves uvicorn the choice of the protocol class.
-    assert "http=" not in inspect.getsource(worker.main.callback)
+    assert "http=" not in inspect.getsource(worker)
