@@ -47,7 +47,8 @@ SECTIONS = {
 }
 HARMFUL = (1.0, 1.0, 0.0, 0.0)
 WAIT_SECONDS = 300.0
-AHEAD_SECONDS = 3.0
+AHEAD_SECONDS = 10.0
+"""Longer than it takes to send them all and to read them, also on a busy machine."""
 PARTITIONS = 4
 _NUMBERS = itertools.count()
 
