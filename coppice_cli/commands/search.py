@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from coppice_cli import compose, console, options
+
+if TYPE_CHECKING:
+    from coppice import settings
+    from retrain.search import choice
 
 
 def search(
@@ -60,8 +64,7 @@ def search(
 
     Exit code 4: no width meets the budget (the nearest is shown); 6: none to choose.
     """
-    from coppice_cli import progress, search_view, searching
-    from retrain.search import loop
+    from coppice_cli import searching
 
     tree = compose.settings_of(folder)
     asked = searching.Asked(
@@ -75,12 +78,27 @@ def search(
         blocks=blocks,
     )
     wish = searching.wish_of(asked, tree)
-    own, registry = compose.project_of(tree), compose.registry_of(tree)
     if sensitivity:
-        with progress.bars(console.err()) as tell:
-            points = loop.sweep(own, registry, wish, progress=tell)
-        search_view.show_points(points, as_json=as_json)
-        return
+        _look(tree, wish, as_json=as_json)
+    else:
+        _choose(tree, wish, out, as_json=as_json)
+
+
+def _look(tree: settings.Settings, wish: choice.Wish, *, as_json: bool) -> None:
+    from coppice_cli import progress, search_view
+    from retrain.search import loop
+
+    own, registry = compose.project_of(tree), compose.registry_of(tree)
+    with progress.bars(console.err()) as tell:
+        points = loop.sweep(own, registry, wish, progress=tell)
+    search_view.show_points(points, as_json=as_json)
+
+
+def _choose(tree: settings.Settings, wish: choice.Wish, out: Path | None, *, as_json: bool) -> None:
+    from coppice_cli import progress, search_view, searching
+    from retrain.search import loop
+
+    own, registry = compose.project_of(tree), compose.registry_of(tree)
     with progress.bars(console.err()) as tell:
         found = loop.search(own, registry, wish, progress=tell)
     path = searching.write_recipe(found, out, tree)

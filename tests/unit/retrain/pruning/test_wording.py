@@ -38,8 +38,8 @@ def test_a_recipe_tells_of_its_recovery() -> None:
 def test_a_chain_is_told_step_by_step_with_its_cuts() -> None:
     chain = recipe.Recipe(schedule="iterative", rounds=2, then=(recipe.Step(amount=0.2),))
     assert wording.whole(chain) == (
-        "50% of the channels by magnitude, then 20% of the channels by magnitude; 2 iterative cuts each; "
-        "10 epochs of recovery"
+        "50% of the channels by magnitude, then 20% of the channels by magnitude; "
+        "2 iterative cuts each; 10 epochs of recovery"
     )
 
 
