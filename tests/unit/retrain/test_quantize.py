@@ -24,8 +24,11 @@ def exported(name: str, folder: Path) -> tuple[Path, project.Data]:
     return folder / "fp32.onnx", data
 
 
-def test_look_ups_that_the_library_cannot_follow_are_quantized_too(tmp_path: Path) -> None:
+def test_look_ups_that_the_library_cannot_follow_are_quantized_too_and_leave_no_files(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     net, plain, int8 = recommenders.NETWORKS["bag"], tmp_path / "fp32.onnx", tmp_path / "int8.onnx"
+    monkeypatch.chdir(tmp_path)
     data = net.data()
     onnx_export.export(net.model(), data.validation, plain, task=net.task)
     quantize.quantize(plain, int8, data.train)
@@ -34,6 +37,7 @@ def test_look_ups_that_the_library_cannot_follow_are_quantized_too(tmp_path: Pat
     scores = runtime.Session(int8).run(data.validation.inputs)["scores"]
     expected = runtime.Session(plain).run(data.validation.inputs)["scores"]
     assert float(np.abs(scores - expected).max()) < 0.05
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["fp32.onnx", "int8.onnx"]
 
 
 class Both:
