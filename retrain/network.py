@@ -6,7 +6,7 @@ Nothing here trains or changes a weight.
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
 import numpy as np
@@ -14,6 +14,7 @@ import numpy.typing as npt
 import torch
 from torch import nn
 from torch.nn.modules import lazy
+from torch.utils.hooks import RemovableHandle
 
 from coppice import errors, labels, project
 
@@ -98,6 +99,16 @@ def call(model: nn.Module, tensors: Tensors) -> torch.Tensor:
         message = f"the model returned {type(answers).__name__}; it must return one tensor"
         raise errors.ProjectError(message)
     return answers
+
+
+@contextlib.contextmanager
+def hooked(hooks: Iterable[RemovableHandle]) -> Iterator[None]:
+    """Take hooks off their modules behind the block."""
+    try:
+        yield
+    finally:
+        for hook in hooks:
+            hook.remove()
 
 
 @contextlib.contextmanager

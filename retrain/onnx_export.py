@@ -105,12 +105,8 @@ def _check_layers(model: nn.Module, split: project.Split) -> None:
         if isinstance(module, nn.RNNBase)
     ]
     tensors = network.to_tensors(served.rows(split, served.TRACE_ROWS).inputs)
-    try:
-        with torch.no_grad():
-            network.call(model, tensors)
-    finally:
-        for hook in hooks:
-            hook.remove()
+    with network.hooked(hooks), torch.no_grad():
+        network.call(model, tensors)
     if packed:
         message = (
             f"{packed[0]!r} reads packed sequences, which no graph has: give it the padded rows, "

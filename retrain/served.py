@@ -56,11 +56,8 @@ class Served(nn.Module):
             layer.register_forward_pre_hook(lambda _, arguments: read.append(arguments[0]))
             for layer in self.last
         ]
-        try:
+        with network.hooked(hooks):
             raw = network.call(self.model, dict(zip(self.names, tensors, strict=True)))
-        finally:
-            for hook in hooks:
-                hook.remove()
         answers = network.shaped(raw, self.task).float()
         scores = answers if self.task == "regression" else answers.softmax(dim=1)
         return (scores, *(tensor.flatten(1).float() for tensor in read[-1:]))
@@ -85,12 +82,8 @@ def _last_linear(model: nn.Module, tensors: network.Tensors) -> list[nn.Linear]:
 
     linears = [module for module in model.modules() if isinstance(module, nn.Linear)]
     hooks = [layer.register_forward_pre_hook(note) for layer in linears]
-    try:
-        with torch.no_grad():
-            network.call(model, tensors)
-    finally:
-        for hook in hooks:
-            hook.remove()
+    with network.hooked(hooks), torch.no_grad():
+        network.call(model, tensors)
     rows = len(next(iter(tensors.values())))
     fits = ran and ran[-1][1][0] == rows and ran[-1][1][1:].numel() <= WIDEST_EMBEDDING
     return [ran[-1][0]] if fits and len(ran[-1][1]) > 1 else []

@@ -223,12 +223,7 @@ class Recorder:
 
     def batch(self, rows: int) -> None:
         """Observe the size of one run of a model."""
-        if threading.get_ident() != self._thread:
-            self._batch_rows.observe(rows)
-            return
-        self._batches.observe(rows)
-        if self._timer is None:
-            self._changed()
+        self._observe(self._batches, self._batch_rows, rows)
 
     def fallback(self, version: str) -> None:
         """Count a request that stable answered for the candidate `version`."""
@@ -253,10 +248,14 @@ class Recorder:
             with self._showing:
                 self._shown = backlog
                 self._backlog.set(backlog)
+        self._observe(self._commits, self._commit_seconds, seconds)
+
+    def _observe(self, tally: _Tally, histogram: Any, value: float) -> None:
+        """Add up what the loop's thread observed; what others did is shown at once."""
         if threading.get_ident() != self._thread:
-            self._commit_seconds.observe(seconds)
+            histogram.observe(value)
             return
-        self._commits.observe(seconds)
+        tally.observe(value)
         if self._timer is None:
             self._changed()
 

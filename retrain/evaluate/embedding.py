@@ -29,14 +29,13 @@ def embed(model: nn.Module, split: project.Split) -> rows.Matrix | None:
     was_training = model.training
     model.eval()
     try:
-        parts = [
-            _last(model, split.take(np.arange(at, min(at + BATCH, split.rows))), read)
-            for at in range(0, split.rows, BATCH)
-        ]
+        with network.hooked(hooks):
+            parts = [
+                _last(model, split.take(np.arange(at, min(at + BATCH, split.rows))), read)
+                for at in range(0, split.rows, BATCH)
+            ]
     finally:
         model.train(was_training)
-        for hook in hooks:
-            hook.remove()
     found = [part for part in parts if part is not None]
     return np.concatenate(found) if found and len(found) == len(parts) else None
 

@@ -87,11 +87,12 @@ def parts(model: nn.Module, tensors: network.Tensors) -> list[Part]:
         A few rows of each input.
     """
     ways: dict[str, tuple[How, ...]] = {}
-    with contextlib.ExitStack() as hooks:
-        for name, module in _candidates(model):
-            hooks.enter_context(_hooked(module, _Note(ways, name)))
-        with torch.no_grad():
-            network.call(model, tensors)
+    hooks = [
+        module.register_forward_hook(_Note(ways, name), with_kwargs=True)
+        for name, module in _candidates(model)
+    ]
+    with network.hooked(hooks), torch.no_grad():
+        network.call(model, tensors)
     return [
         Part(
             name=name,
@@ -143,18 +144,11 @@ def _tensors(given: object) -> list[torch.Tensor]:
 
 
 @contextlib.contextmanager
-def _hooked(module: nn.Module, hook: Any) -> Iterator[None]:
-    handle = module.register_forward_hook(hook, with_kwargs=True)
-    try:
-        yield
-    finally:
-        handle.remove()
-
-
-@contextlib.contextmanager
 def without(model: nn.Module, name: str, how: How) -> Iterator[None]:
     """Take a part out inside the block."""
-    with _hooked(model.get_submodule(name), _zeros if how == "zeros" else _input):
+    hook = _zeros if how == "zeros" else _input
+    handle = model.get_submodule(name).register_forward_hook(hook, with_kwargs=True)
+    with network.hooked([handle]):
         yield
 
 

@@ -8,14 +8,12 @@ residual branch), it goes on with zeros instead, which is the same as leaving th
 from __future__ import annotations
 
 import collections
-import contextlib
 import copy
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import torch
 from torch import nn, overrides
-from torch.utils.hooks import RemovableHandle
 
 from coppice import errors, project
 from retrain import network
@@ -212,7 +210,7 @@ class _Search(_Trial):
             if name and name not in self.gone and _has_matrix(module) and not self._inside(name)
         ]
         sums = _Sums()
-        with _hooked(hooks), sums, torch.enable_grad():
+        with network.hooked(hooks), sums, torch.enable_grad():
             network.call(self.model, self.example)
         found: dict[str, groups.Leaves] = {}
         for name, passages in calls.items():
@@ -267,7 +265,7 @@ class _Search(_Trial):
         hooks = [self.modules[each].register_forward_hook(_silence) for each in inner]
         hooks.append(module.register_forward_pre_hook(_tap(reads)))
         hooks.append(module.register_forward_hook(_catch(gives)))
-        with _hooked(hooks), torch.enable_grad():
+        with network.hooked(hooks), torch.enable_grad():
             network.call(self.model, self.example)
             if not gives[-1].requires_grad:
                 return False
@@ -374,12 +372,3 @@ def _tap(reads: list[torch.Tensor]) -> Callable[..., tuple[Any, ...]]:
 
 def _catch(gives: list[torch.Tensor]) -> Callable[..., None]:
     return lambda _module, _taken, given: gives.append(given)
-
-
-@contextlib.contextmanager
-def _hooked(hooks: Sequence[RemovableHandle]) -> Iterator[None]:
-    try:
-        yield
-    finally:
-        for hook in hooks:
-            hook.remove()

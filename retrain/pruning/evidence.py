@@ -100,12 +100,8 @@ def _heard(
 ) -> dict[str, torch.Tensor]:
     heard: dict[str, list[torch.Tensor]] = collections.defaultdict(list)
     hooks = [listen(model.get_submodule(name), heard[name]) for name in names]
-    try:
-        with torch.no_grad():
-            network.call(model, network.to_tensors(rows.inputs))
-    finally:
-        for hook in hooks:
-            hook.remove()
+    with network.hooked(hooks), torch.no_grad():
+        network.call(model, network.to_tensors(rows.inputs))
     return {name: _joined(calls) for name, calls in heard.items() if calls}
 
 
