@@ -410,8 +410,9 @@ def test_answers_of_both_lanes_share_a_commit(
     made.route(candidate=made.candidate, weight=0.5)
 
     async def steps(opened: compose.Plane) -> None:
-        # The outbox's thread has the first turn.
+        # The outbox's thread has the first turn, and may still be at its end.
         await opened.engine.infer(query())
+        await serving.until(lambda: not opened.engine._outbox._busy)
         groups: list[int] = []
         store = opened.log.append_at_once
 
