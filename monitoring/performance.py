@@ -29,6 +29,10 @@ from monitoring import bets
 FLOOR_CONFIDENCE = 0.99
 """One-sided confidence that the true accepted score is not below the floor; see `decay_floor`."""
 
+BASELINE = 400
+"""First labels of a reign that are counted with the holdout, where the holdout's own error leaves
+the floor below what is tolerated."""
+
 HEADROOM = math.log(20.0)
 """Wealth beyond the threshold is cut off here, so that an alarm clears within tens of labels once
 the scores are good again. Cutting wealth can only delay an alarm, so the bound stands."""
@@ -194,6 +198,8 @@ class ECusum:
     rows: int | None = None
     count: int = 0
     """Labelled scores so far."""
+    opening: float = 0.0
+    """Sum of those of them that belong to the baseline."""
     wealth: tuple[float, ...] = bets.EVEN
     """Log wealth per bet."""
 
@@ -205,8 +211,19 @@ class ECusum:
 
     @property
     def floor(self) -> float:
-        """Lowest mean score that is no decay."""
-        return decay_floor(self.accepted, self.tolerance, self.rows)
+        """Lowest mean score that is no decay.
+
+        A small holdout leaves it low. The first `BASELINE` live scores then say together with the
+        holdout how good the version is, and may lift it, though never above the accepted score
+        minus the tolerance. They are so many whatever they are, and bets are laid on later scores
+        alone, so the bound on false alarms stands.
+        """
+        lowest = decay_floor(self.accepted, self.tolerance, self.rows)
+        if self.rows is None or self.count < BASELINE:
+            return lowest
+        rows = self.rows + BASELINE
+        level = min((self.accepted * self.rows + self.opening) / rows, self.accepted)
+        return max(lowest, decay_floor(level, self.tolerance, rows))
 
     def add(self, score: float) -> ECusum:
         """Take one labelled score in [0, 1]; see `extend`."""
@@ -224,10 +241,18 @@ class ECusum:
         if not ((values >= 0.0) & (values <= 1.0)).all():
             message = f"scores lie in [0, 1]; got {values.tolist()[:5]}"
             raise ValueError(message)
+        missing = max(BASELINE - self.count, 0)
+        if 0 < missing < len(values):  # the floor may change in between
+            return self.extend(values[:missing]).extend(values[missing:])
         wealth = np.array(self.wealth)
         for growth in bets.growth_below(values, self.floor):
             wealth = np.minimum(np.maximum(wealth, 0.0) + growth, self._ceiling)
-        return replace(self, count=self.count + len(values), wealth=tuple(wealth.tolist()))
+        return replace(
+            self,
+            count=self.count + len(values),
+            opening=self.opening + (float(values.sum()) if missing else 0.0),
+            wealth=tuple(wealth.tolist()),
+        )
 
     @property
     def log_evidence(self) -> float:

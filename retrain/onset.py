@@ -10,13 +10,19 @@ import numpy as np
 
 from coppice.labels import Floats
 
+DEVIATIONS = 3.0
+"""A drop counts from so many standard deviations on. Scores that never changed have a split with
+such a drop in 4% to 12% of all windows of 150 to 400 (by simulation, at 60% to 97% right): it is
+the largest of many, and uneven where wrong answers are rare. At 2.5 it would be 11% to 21%."""
+
 
 def onset(scores: Floats) -> int:
-    """Return the index at which scores begin to be lower; 0 where they never fall.
+    """Return the index at which scores begin to be lower; 0 where they are not seen to fall.
 
     Of all splits the one is taken whose drop of the mean is largest for its noise, that is, where
     (mean before - mean after) * sqrt(k (n - k) / n) is largest: the likelihood's choice for one
-    change of the mean.
+    change of the mean. It counts if it is at least `DEVIATIONS` times the standard deviation of
+    the scores around those two means.
 
     Parameters
     ----------
@@ -25,9 +31,9 @@ def onset(scores: Floats) -> int:
 
     Examples
     --------
-    >>> onset(np.array([1.0, 1.0, 0.0, 1.0, 1.0, 0.0, 0.0, 1.0, 0.0, 0.0]))
-    5
-    >>> onset(np.array([0.0, 1.0]))
+    >>> onset(np.array([1.0, 1.0, 1.0, 1.0, 1.0, 1.0, 1.0, 0.0, 0.0, 0.0, 1.0, 0.0, 0.0, 0.0]))
+    7
+    >>> onset(np.array([1.0, 0.0, 1.0, 1.0, 0.0, 1.0, 0.0, 1.0]))
     0
 
     References
@@ -43,5 +49,7 @@ def onset(scores: Floats) -> int:
     drop = sums[:-1] / before - (sums[-1] - sums[:-1]) / (rows - before)
     weighed = drop * np.sqrt(before * (rows - before) / rows)
     best = int(weighed.argmax())
+    high, low = np.split(np.asarray(scores, dtype=np.float64), [best + 1])
+    noise = np.sqrt((high.var() * len(high) + low.var() * len(low)) / rows)
     # Rounding leaves a drop of some 1e-16 in a series that is flat.
-    return best + 1 if weighed[best] > 1e-9 else 0
+    return best + 1 if weighed[best] > max(DEVIATIONS * float(noise), 1e-9) else 0

@@ -160,6 +160,33 @@ class TestECusum:
         assert ECusum(0.95, 0.05, threshold=1e4).extend(scores).fired
         assert not ECusum(0.95, 0.05, threshold=1e4, rows=60).extend(scores).fired
 
+    def test_live_scores_lift_a_floor_that_a_small_holdout_left_low(self) -> None:
+        # Accepted at 95% on 40 rows: floor 81.5%. 380 of the first 400 right make 95% of 440, whose
+        # own error is within the five points tolerated.
+        alarm = ECusum(0.95, 0.05, threshold=1e4, rows=40)
+        assert alarm.floor == pytest.approx(performance.wilson(38, 40, 0.98).low)
+        assert alarm.extend([1.0] * 380 + [0.0] * 19).floor == alarm.floor
+        assert alarm.extend([1.0] * 380 + [0.0] * 20).floor == pytest.approx(0.90)
+
+    def test_a_fall_that_a_small_holdout_would_hide_is_found_behind_the_baseline(self) -> None:
+        # 95% right for 400 labels, then 83%: above 81.5%, seven points below 90%.
+        right = np.random.default_rng(0).random(1400)
+        scores = np.where(np.arange(1400) < 400, right < 0.95, right < 0.83).astype(float)
+        assert ECusum(0.95, 0.05, threshold=1e4, rows=40).extend(scores).fired
+
+    def test_live_scores_never_ask_for_more_than_was_accepted(self) -> None:
+        # All of the first 400 right, where 80% on 40 rows were accepted: 75% is what is tolerated.
+        alarm = ECusum(0.80, 0.05, threshold=1e4, rows=40).extend([1.0] * 400)
+        assert alarm.floor == pytest.approx(0.75)
+
+    def test_bad_live_scores_do_not_lower_what_is_tolerated(self) -> None:
+        alarm = ECusum(0.95, 0.05, threshold=1e4, rows=40)
+        assert alarm.extend([0.0] * 400).floor == alarm.floor
+
+    def test_an_ample_holdout_keeps_its_floor(self) -> None:
+        alarm = ECusum(0.95, 0.05, threshold=1e4, rows=5000)
+        assert alarm.extend([1.0] * 500).floor == pytest.approx(alarm.floor)
+
     def test_the_alarm_goes_off_by_itself_once_scores_are_good_again(self) -> None:
         # Wealth is cut off at 20 times what fires; right answers then cost the largest bet
         # 1 - 9.5 * 0.1 = 0.05 of it each, the bets that matter a fifth or so.
@@ -175,6 +202,14 @@ class TestECusum:
             one_by_one = one_by_one.add(score)
         assert one_by_one == alarm.extend(scores)
         assert one_by_one.count == 6
+
+    def test_so_it_is_across_the_end_of_the_baseline(self) -> None:
+        alarm = ECusum(0.95, 0.05, threshold=1e4, rows=40).extend([1.0] * 397)
+        scores = [0.0, 1.0, 0.0, 0.0, 1.0, 0.0]
+        one_by_one = alarm
+        for score in scores:
+            one_by_one = one_by_one.add(score)
+        assert one_by_one == alarm.extend(scores)
 
     def test_a_restarted_alarm_goes_on_where_it_was(self) -> None:
         alarm = ECusum(0.95, 0.05, threshold=1e4, rows=300).extend([0.0, 1.0, 0.0])

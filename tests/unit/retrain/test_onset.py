@@ -23,10 +23,19 @@ def test_a_clean_fall_is_found_exactly() -> None:
         pytest.param([0.0], id="one score"),
         pytest.param([0.1] * 50, id="flat, where rounding could find a fall"),
         pytest.param([0.0, 0.0, 1.0, 1.0], id="rising"),
+        # The best split has 3 of 4 before and 2 of 4 after: a drop of 0.25 * sqrt(2) = 0.35, at a
+        # standard deviation of 0.47.
+        pytest.param([1.0, 0.0, 1.0, 1.0, 0.0, 1.0, 0.0, 1.0], id="noise"),
     ],
 )
 def test_what_does_not_fall_has_no_onset(scores: list[float]) -> None:
     assert onset.onset(np.array(scores)) == 0
+
+
+def test_scores_that_stay_as_they_were_keep_all_their_rows() -> None:
+    # 300 scores at 90%, as after a retraining that helped: nothing to throw away.
+    scores = (np.random.default_rng(0).random(300) < 0.9).astype(float)
+    assert onset.onset(scores) == 0
 
 
 def test_a_regression_s_scores_fall_by_shares() -> None:
