@@ -58,6 +58,25 @@ HEADS = Row(
     graph_bytes="graph, bytes",
     zipped="zipped weights",
 )
+"""Of a sweep of classes."""
+
+
+def heads(found: record.Sweep) -> Row:
+    """Return what stands above the table: two values are never the same, but lie so far apart."""
+    if found.task == "regression":
+        return HEADS._replace(disagreement="distance from parent, % of the scale")
+    return HEADS
+
+
+def scored(found: record.Sweep) -> str:
+    """Say what a score is, where it is not the share of right answers; else nothing."""
+    if found.task != "regression":
+        return ""
+    return (
+        f"A row scores 1 less its error over the scale of {found.scale:g} (units of the target), "
+        "but at least 0: a point lost is an error that is larger by a hundredth of that scale, and "
+        "the distance from the parent's answers is measured in the same way."
+    )
 
 
 def rows(found: record.Sweep) -> tuple[Row, ...]:
@@ -168,7 +187,8 @@ def render(found: record.Sweep, drawn: tuple[Picture, ...]) -> str:
     content: dict[str, Any] = {
         "found": found,
         "sentences": summary.sentences(found),
-        "heads": HEADS,
+        "heads": heads(found),
+        "scored": scored(found),
         "rows": rows(found),
         "refused": refused(found),
         "trades": [_shown(each) for each in drawn if each.name.startswith("score")],
@@ -186,7 +206,8 @@ def markdown(found: record.Sweep) -> str:
     """Return the sweep's sentences and its table in Markdown."""
     lines = [f"# Sweep of {found.name}, level {found.base.level}", ""]
     lines += [*summary.sentences(found), "", _basis(found), ""]
-    lines += [_line(HEADS), _line(["---"] * len(HEADS)), *(_line(row) for row in rows(found))]
+    lines += [_line(heads(found)), _line(["---"] * len(HEADS))]
+    lines += [_line(row) for row in rows(found)]
     away = refused(found)
     if away:
         lines += ["", "## Refused", "", _line(("criterion", "removed", "why")), _line(["---"] * 3)]
@@ -199,7 +220,7 @@ def _basis(found: record.Sweep) -> str:
     return (
         f"Scored on {found.rows:,} rows of the {found.scored} split; the dense parent scores "
         f"{100 * found.score:.2f}%. Speed is the dense parent's time over the pruned model's, on "
-        f"one thread in the runtime that serves.{left}"
+        f"one thread in the runtime that serves.{left} {scored(found)}".rstrip()
     )
 
 

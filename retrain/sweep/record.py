@@ -6,6 +6,7 @@ from typing import Any
 
 import msgspec
 
+from coppice import labels
 from retrain.evaluate import latency, paired
 from retrain.pruning import recipe
 from retrain.report import prunings
@@ -118,6 +119,9 @@ class Sweep(msgspec.Struct, frozen=True, kw_only=True):
     schema: int = SCHEMA
     name: str
     """Of the project."""
+    task: labels.Task
+    scale: float = 1.0
+    """For a regression: the error that counts as wholly wrong, in units of the target."""
     base: recipe.Recipe
     criteria: tuple[str, ...]
     amounts: tuple[float, ...]

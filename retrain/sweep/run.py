@@ -199,6 +199,8 @@ class _Work:
         epochs = {each.combination: each.measured.epochs for each in outcomes if each.measured}
         return record.Sweep(
             name=tree.project.name,
+            task=tree.project.task,
+            scale=tree.project.scale,
             base=self.plan.base,
             criteria=tuple(dict.fromkeys(self.plan.criteria)),
             amounts=tuple(sorted(set(self.plan.amounts))),

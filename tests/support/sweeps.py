@@ -93,6 +93,7 @@ def sweep(outcomes: Iterable[record.Outcome], **fields: Any) -> record.Sweep:
     found = tuple(outcomes)
     plain: dict[str, Any] = {
         "name": "tiny",
+        "task": "multiclass",
         "base": recipe.Recipe(),
         "criteria": tuple(dict.fromkeys(each.combination.criterion for each in found)),
         "amounts": AMOUNTS,

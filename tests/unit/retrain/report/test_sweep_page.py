@@ -96,3 +96,22 @@ def test_a_sweep_of_which_nothing_is_measured_has_a_page() -> None:
     empty = sweeps.sweep([sweeps.outcome("bn-scale", 0.5, 3, None)])
     text = sweep_page.render(empty, sweep_page.pictures(empty))
     assert "Nothing was compared with random choice" in text
+
+
+def test_answers_to_classes_differ_and_values_lie_apart() -> None:
+    found = sweeps.usual()
+    values = msgspec.structs.replace(found, task="regression", scale=25.0)
+    assert sweep_page.heads(found).disagreement == "differs from parent, %"
+    assert sweep_page.heads(values).disagreement == "distance from parent, % of the scale"
+    assert sweep_page.heads(values)._replace(disagreement="") == sweep_page.HEADS._replace(
+        disagreement=""
+    )
+
+
+def test_a_sweep_of_a_regression_says_what_a_point_is() -> None:
+    values = msgspec.structs.replace(sweeps.usual(), task="regression", scale=25.0)
+    said = "A row scores 1 less its error over the scale of 25 (units of the target)"
+    assert said in sweep_page.markdown(values)
+    assert said in sweep_page.render(values, sweep_page.pictures(values))
+    assert "the scale" not in sweep_page.markdown(sweeps.usual())
+    assert "the scale" not in sweep_page.render(sweeps.usual(), ())
