@@ -26,6 +26,22 @@ def test_every_client_is_made_with_an_explicit_version_and_the_security_settings
     assert made["request_timeout_ms"] == 10_000
 
 
+def test_every_producer_waits_for_all_copies_and_lets_no_request_overtake_another() -> None:
+    # With acks=1 a broker's death loses what it acknowledged; mock brokers cannot show that.
+    with contextlib.closing(kafka.open_producer(kafka.Options(("k:1",)))) as producer:
+        found = {name: producer.config[name] for name in DURABLE}
+
+    assert found == DURABLE
+
+
+DURABLE = {
+    "acks": -1,  # as the library writes "all"
+    "enable_idempotence": True,
+    "max_in_flight_requests_per_connection": 1,
+    "allow_auto_create_topics": False,
+}
+
+
 def options(**table: object) -> kafka.Options:
     tree = {"project": {"name": "digits"}, "kafka": {"servers": "a:1,b:2", **table}}
     return kafka.Options.of(settings.from_tree(tree, root=Path("/somewhere")))
