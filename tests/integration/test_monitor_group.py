@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
+import random
+
 import msgspec
 import pytest
 
@@ -67,6 +70,21 @@ class Group:
 
     def settle(self) -> None:
         self.turn(60)
+
+    def suffer(self, seed):
+        """Read all events while members die and join at random, and relays repeat themselves."""
+        draw = random.Random(seed)
+        seeds = itertools.count(100)
+        for start in range(0, len(self.events), 60):
+            batch = self.events[start : start + 60]
+            self.cluster.write(batch + batch * draw.randint(0, 1))
+            for monitor in self.monitors * draw.randint(0, 3):
+                monitor.turn()
+            self.clock.advance(batch[-1].time - self.clock.now())
+            if draw.random() < 0.5 and len(self.monitors) > 1:
+                self.kill(draw.randrange(len(self.monitors)))
+            if draw.random() < 0.5 and len(self.monitors) < 4:
+                self.start(1, seed=next(seeds))
 
     def judge(self):
         return next(m._aggregator for m in self.monitors if m._aggregator is not None)
@@ -223,6 +241,16 @@ def test_without_the_saved_state_the_next_one_folds_every_fact_again(together, t
     together.kill(0)
     together.settle()
     assert together.found() == single(together.world)[0]
+
+
+@pytest.mark.parametrize("seed", [0, 1, 2])
+def test_members_that_die_and_join_at_random_over_repeated_records_change_nothing(together, seed):
+    together.suffer(seed)
+    together.settle()
+    verdicts, state = single(together.world)
+    assert (together.found(), together.state()) == (verdicts, state)
+    assert nothing_is_late(together)
+    assert together.judge().ordering.duplicates > 0
 
 
 def test_members_that_join_late_change_nothing(together):
