@@ -7,12 +7,14 @@ shadow can neither slow nor fail the request that it copies.
 
 from __future__ import annotations
 
+import itertools
 import queue
 import threading
 from collections.abc import Callable, Iterable, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
+import numpy.typing as npt
 import structlog
 
 from coppice import artifact, clock, errors, labels, records, runtime
@@ -130,26 +132,36 @@ class Shadows:
         now = self._clock.now()
         events = [records.seal(shadow, source=self._source, now=now) for shadow in shadows]
         stored = self._post.post(events)
-        for shadow in shadows:
-            answered: recorder.ShadowOutcome = "failed" if shadow.error else "answered"
-            self._metrics.shadow(shadow.role, answered if stored else "dropped")
+        failed = sum(shadow.error is not None for shadow in shadows)
+        counts: dict[recorder.ShadowOutcome, int] = {
+            "failed": failed,
+            "answered": len(shadows) - failed,
+        }
+        for outcome, count in counts.items():
+            if count:
+                self._metrics.shadow(shadows[0].role, outcome if stored else "dropped", count)
 
     def _answer(
         self, version: versions.Version | None, copies: Sequence[Copy]
     ) -> list[records.Shadow]:
         began = self._clock.monotonic()
         try:
-            scores = _scores(version, copies)
+            scores, differs = _compared(version, copies)
         except errors.CoppiceError as cause:
             if len(copies) > 1 and version is not None:
                 # Copies of other requests must not be blamed for one that the version fails on.
                 return [shadow for copy in copies for shadow in self._answer(version, [copy])]
             return [_shadow(copy, error=str(cause)) for copy in copies]
         share = (self._clock.monotonic() - began) / len(copies)
+        ends = itertools.accumulate(copy.rows for copy in copies)
         return [
-            _compare(copy, part, version, share)
-            for copy, part in zip(copies, _split(scores, copies), strict=True)
-            if version is not None
+            _shadow(
+                copy,
+                scores=scores[end - copy.rows : end],
+                agrees=tuple(not differ for differ in differs[end - copy.rows : end]),
+                seconds=share,
+            )
+            for copy, end in zip(copies, ends, strict=True)
         ]
 
 
@@ -160,29 +172,27 @@ def _by_version(copies: Iterable[Copy]) -> list[list[Copy]]:
     return list(groups.values())
 
 
-def _scores(version: versions.Version | None, copies: Sequence[Copy]) -> runtime.Floats:
+def _compared(
+    version: versions.Version | None, copies: Sequence[Copy]
+) -> tuple[runtime.Floats, list[bool]]:
+    """Answer copies in one run; return the scores, and where they differ from what clients got."""
     if version is None:
         message = f"{copies[0].tag} could not be loaded"
         raise errors.ArtifactError(message)
-    inputs = copies[0].inputs
-    if len(copies) > 1:
-        inputs = {name: np.concatenate([copy.inputs[name] for copy in copies]) for name in inputs}
+    inputs = {name: _joined([copy.inputs[name] for copy in copies]) for name in copies[0].inputs}
     artifact.check_inputs(version.manifest, inputs)
-    return version.runtime.predict(inputs).scores
+    scores = version.runtime.scores(inputs)
+    for copy in copies:
+        if copy.scores.shape[1:] != scores.shape[1:]:
+            message = f"answers {scores.shape}, not {copy.scores.shape}"
+            raise errors.ArtifactError(message)
+    answered = _joined([copy.scores for copy in copies])
+    differs = labels.differ(scores, answered, task=version.task, scale=version.manifest.scale)
+    return scores, differs.tolist()
 
 
-def _split(scores: runtime.Floats, copies: Sequence[Copy]) -> list[runtime.Floats]:
-    ends = np.cumsum([copy.rows for copy in copies])
-    return np.split(scores, ends[:-1])
-
-
-def _compare(
-    copy: Copy, scores: runtime.Floats, version: versions.Version, seconds: float
-) -> records.Shadow:
-    if scores.shape != copy.scores.shape:
-        return _shadow(copy, error=f"answers {scores.shape}, not {copy.scores.shape}")
-    differs = labels.differ(scores, copy.scores, task=version.task, scale=version.manifest.scale)
-    return _shadow(copy, scores=scores, agrees=tuple((~differs).tolist()), seconds=seconds)
+def _joined(parts: Sequence[npt.NDArray[Any]]) -> npt.NDArray[Any]:
+    return np.concatenate(parts) if len(parts) > 1 else parts[0]
 
 
 def _shadow(

@@ -82,11 +82,11 @@ class Gated:
         self.entered = threading.Event()
         self.sizes: list[int] = []
 
-    def predict(self, inputs: batcher.Inputs) -> runtime.Answers:
+    def scores(self, inputs: batcher.Inputs) -> runtime.Floats:
         self.entered.set()
         self.gate.wait(30.0)
         self.sizes.append(len(inputs["x"]))
-        return self.inner.predict(inputs)
+        return self.inner.scores(inputs)
 
 
 class Idle:
@@ -146,7 +146,7 @@ def test_a_copy_is_answered_and_compared_row_by_row(tmp_path: Path) -> None:
 
 def test_values_agree_within_a_tenth_of_the_scale(tmp_path: Path) -> None:
     other = version(tmp_path, artifacts.linear_regressor)
-    own = other.runtime.predict({"x": np.ones((3, 4), dtype=np.float32)}).scores
+    own = other.runtime.scores({"x": np.ones((3, 4), dtype=np.float32)})
     tenth = 0.1 * other.manifest.scale
 
     async def steps(setting: Setting) -> None:
