@@ -32,6 +32,8 @@ SHORT, LONG = 1.5, 9.0
 """The relay is killed at a random moment up to so many seconds after the trouble; the longer one
 lies behind its deadline (5 s), so that it has also ended by itself and was started again."""
 CPU_SECONDS = 5.0
+FAILING_SECONDS = 3.0
+"""A client that fails is looked at for less: with the second before, it has 5 s to live."""
 IDLE = 0.05
 
 NOTES = """Each trial waits until a relay sends, brings about a trouble on librdkafka's mock cluster
@@ -43,9 +45,9 @@ acknowledged events that no other machine has in the end, as they were; *repeate
 readers pass over by the event's id; *duplicates* what a reader has twice in spite of that;
 *disordered* what a reader has behind a later event about the same request. The shares of a core are
 read from `/proc/PID/stat` over 5 s: of a relay with nothing to send, of one that waits for a
-cluster that is down, and of one whose client fails in every turn, because a broker is gone that
-metadata still names as leader. The mock does not deduplicate an idempotent producer, so what a real
-broker would drop counts here as repeated."""
+cluster that is down, and (over 3 s) of one whose client fails in every turn, because a broker is
+gone that metadata still names as leader. The mock does not deduplicate an idempotent producer, so
+what a real broker would drop counts here as repeated."""
 
 
 def nothing(cluster: mock.Cluster) -> None:
@@ -193,7 +195,8 @@ def until_sending(machine: relaying.Machine) -> None:
     """Keep a relay running until it marks something that it sent."""
     mark = machine.relayed()
     until = time.monotonic() + relaying.PATIENCE_SECONDS
-    while machine.relayed() == mark and time.monotonic() < until:
+    while machine.relayed() == mark:
+        assert time.monotonic() < until, machine.log()[-2000:]
         machine.keep_running()
         time.sleep(0.02)
 
@@ -214,7 +217,9 @@ def shares(machine: relaying.Machine, seconds: float) -> dict[str, float]:
     machine.cluster.stop(2)
     with relaying.Writer(machine):
         time.sleep(1.0)
-    found["core of a relay whose client fails in every turn"] = relaying.cpu_share(machine.pid, 1.5)
+    found["core of a relay whose client fails in every turn"] = relaying.cpu_share(
+        machine.pid, FAILING_SECONDS
+    )
     machine.wait_for_end()
     machine.cluster.stop(*BROKERS)
     waits = machine.log().count("no_broker")

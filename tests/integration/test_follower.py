@@ -262,6 +262,54 @@ def test_an_outage_longer_than_the_deadline_costs_no_processor_and_no_event(
     assert used < 1.5
 
 
+def test_leaders_that_move_to_a_slow_broker_and_away_cost_no_event_and_no_order(
+    cluster: mock.Cluster, options: Options, kafka_log: KafkaLog, folder: Path
+) -> None:
+    topic = f"{options.prefix}coppice.feedback.v1"
+    first, second, third = ([events.feedback("a") for _ in range(20)] for _ in range(3))
+    cluster.lead(topic, 0, 1)
+    kafka_log.append(first)
+
+    with (
+        contextlib.closing(SqliteLog(folder / ".coppice" / "events.sqlite")) as log,
+        process(folder) as running,
+    ):
+        wait_for(log, 1)
+        cluster.slow_down(2, 0.5)
+        cluster.lead(topic, 0, 2)
+        kafka_log.append(second)
+        cluster.lead(topic, 0, 3)
+        kafka_log.append(third)
+        wait_for(log, 60)
+        cluster.slow_down(2, 0.0)
+
+        assert log.read(base.START).events == [*first, *second, *third]
+        assert running.poll() is None
+
+
+def test_a_leader_that_is_missing_ends_the_follower_and_the_next_goes_on(
+    cluster: mock.Cluster, options: Options, folder: Path
+) -> None:
+    topic = f"{options.prefix}coppice.feedback.v1"
+    first, second = events.feedback("a"), events.feedback("a")
+    cluster.lead(topic, 0, 2)
+    send(options, first)
+
+    with contextlib.closing(SqliteLog(folder / ".coppice" / "events.sqlite")) as log:
+        with process(folder) as running:
+            wait_for(log, 1)
+            # Down, yet leader in name.
+            cluster.stop(2)
+            code = running.wait(300.0)
+        cluster.start(2)
+        send(options, second)
+        with process(folder):
+            wait_for(log, 2)
+
+        assert code == 9
+        assert log.read(base.START).events == [first, second]
+
+
 def test_it_ends_in_peace_when_it_is_asked_to(folder: Path, kafka_log: KafkaLog) -> None:
     kafka_log.append([events.command()])
     with (
