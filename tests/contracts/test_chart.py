@@ -7,13 +7,12 @@ from typing import Any
 
 import pytest
 
-from tests.support import chart, kinds, manifests, manifests_security, references, wiring
+from tests.support import chart, kinds, manifests, references, wholeness
 from tests.support.manifests import Object, Objects
 
 pytestmark = pytest.mark.skipif(not chart.installed(), reason=chart.ABSENT)
 
 MODES = chart.modes()
-RULES = (*manifests.RULES, *wiring.RULES, *manifests_security.RULES)
 
 
 def distinct(wanted: Callable[[Object], bool]) -> list[Object]:
@@ -60,7 +59,7 @@ def test_the_defaults_of_the_chart_keep_its_schema() -> None:
         loaded.validate_schema({**chart.values("minimal")})
 
 
-@pytest.mark.parametrize("rule", RULES, ids=lambda rule: rule.__name__)
+@pytest.mark.parametrize("rule", wholeness.RULES, ids=lambda rule: rule.__name__)
 @pytest.mark.parametrize("mode", MODES)
 def test_a_release_keeps_the_rules(mode: str, rule: Callable[[Objects], Iterator[str]]) -> None:
     assert list(rule(chart.release(mode).objects)) == []
@@ -183,15 +182,7 @@ SWITCHES = (
 
 @pytest.mark.parametrize(("mode", "places"), SWITCHES, ids=range(len(SWITCHES)))
 def test_a_switch_leaves_a_release_whole(mode: str, places: dict[str, Any]) -> None:
-    found = chart.render(chart.changed(mode, **places))
-    assert [told for rule in RULES for told in rule(found.objects)] == []
-    assert list(references.missing(found.objects, found.values)) == []
-    assert list(references.urls(found.objects, chart.NAMESPACE)) == []
-    own = [each for each in found.objects if not kinds.is_custom(each)]
-    assert [told for each in own for told in kinds.faults_on(kinds.VERSIONS[0], each)] == []
-    assert [
-        told for each in found.objects if kinds.is_custom(each) for told in kinds.of_tools(each)
-    ] == []
+    assert wholeness.faults(chart.render(chart.changed(mode, **places))) == []
 
 
 @pytest.mark.parametrize(

@@ -12,7 +12,7 @@ import pytest
 from tests.support import kube_store
 from tests.support.manifests import Object, title
 
-VERSIONS = ("1.29", "1.30", "1.31", "1.32", "1.33", "1.34")
+VERSIONS = ("1.29", "1.30", "1.31", "1.32", "1.33", "1.34", "1.35", "1.36", "1.37")
 """The versions that the chart supports; 1.29 is the first with a preStop that sleeps."""
 
 MONITORING = "monitoring.coreos.com/v1"

@@ -53,7 +53,48 @@
 {{- if and (include "coppice.scaled" .) (gt (int .Values.autoscaling.minReplicas) (int .Values.autoscaling.maxReplicas)) -}}
 {{- fail "autoscaling.minReplicas is above autoscaling.maxReplicas" -}}
 {{- end -}}
+{{- if and (has (toString .Values.server.maxSurge) (list "0" "0%")) (has (toString .Values.server.maxUnavailable) (list "0" "0%")) -}}
+{{- fail "server.maxSurge and server.maxUnavailable are both 0, so that no pod could be replaced: give one of them at least 1" -}}
+{{- end -}}
+{{- include "coppice.check.names" . -}}
+{{- include "coppice.check.ports" . -}}
 {{- include "coppice.check.networks" . -}}
+{{- end -}}
+
+{{/* Names that a cluster would refuse, or take for another's. */}}
+{{- define "coppice.check.names" -}}
+{{- $name := include "coppice.fullname" . -}}
+{{- if not (regexMatch "^[a-z]([-a-z0-9]*[a-z0-9])?$" $name) -}}
+{{- fail (printf "%s cannot begin the name of a Service, which begins with a letter and has no dots: set fullnameOverride" $name) -}}
+{{- end -}}
+{{- range $part, $account := .Values.serviceAccount -}}
+{{- if not (or $account.create $account.name) -}}
+{{- fail (printf "serviceAccount.%s.create is false: name the account that is there in serviceAccount.%s.name" $part $part) -}}
+{{- end -}}
+{{- end -}}
+{{- if eq (include "coppice.serviceAccount.server" .) (include "coppice.serviceAccount.control" .) -}}
+{{- if .Values.serviceAccount.server.create | and .Values.serviceAccount.control.create -}}
+{{- fail "serviceAccount.server.name and serviceAccount.control.name are the same, which cannot be made twice: pods that serve need none of the rights of those that control" -}}
+{{- end -}}
+{{- end -}}
+{{- end -}}
+
+{{/* Ports that two would have. */}}
+{{- define "coppice.check.ports" -}}
+{{- with ($.Values.config.serve).grpc_port -}}
+{{- $taken := list 3000 (include "coppice.ports" $ | fromYaml).relay | toStrings -}}
+{{- if has (toString .) $taken -}}
+{{- fail (printf "config.serve.grpc_port is %v, where the server or its relay listens: choose none of %s" . (join ", " $taken)) -}}
+{{- end -}}
+{{- if eq (int .) (int $.Values.server.service.port) -}}
+{{- fail (printf "config.serve.grpc_port is %v, the port of server.service: a Service has each port once" .) -}}
+{{- end -}}
+{{- end -}}
+{{- with .Values.control.service -}}
+{{- if eq (int .port) (int .monitorPort) -}}
+{{- fail "control.service.port and control.service.monitorPort are the same: a Service has each port once" -}}
+{{- end -}}
+{{- end -}}
 {{- end -}}
 
 {{/* Addresses that pods are given, and that their policy would shut. What networkPolicy.extraEgress opens

@@ -42,15 +42,15 @@ store:
   {{- end }}
   {{- end }}
 serve:
-  host: 0.0.0.0
+  host: {{ .Values.listen | quote }}
   port: 3000
 events:
   backend: kafka
 monitor:
-  host: 0.0.0.0
+  host: {{ .Values.listen | quote }}
   port: 3001
 metrics:
-  host: 0.0.0.0
+  host: {{ .Values.listen | quote }}
 retrain:
   metrics_port: {{ $ports.retrain }}
 kafka:
@@ -66,21 +66,21 @@ kafka:
   {{- end }}
 {{- if ne $backend "none" }}
 rollout:
-  backend: {{ $backend }}
-  host: 0.0.0.0
+  backend: {{ $backend | quote }}
+  host: {{ .Values.listen | quote }}
   port: 3002
   {{- if .Values.secrets.controlToken.existingSecret }}
   token_file: /etc/coppice-token/token
   {{- end }}
 cluster:
-  namespace: {{ .Release.Namespace }}
-  workload: {{ include "coppice.cluster.workload" . }}
+  namespace: {{ .Release.Namespace | quote }}
+  workload: {{ include "coppice.cluster.workload" . | quote }}
   template: {{ include "coppice.cluster.template" . | quote }}
   write_back: {{ .Values.rollout.writeBack | quote }}
   {{- if eq $backend "gateway" }}
-  candidate: {{ include "coppice.candidate.name" . }}
+  candidate: {{ include "coppice.candidate.name" . | quote }}
   {{- end }}
-  lease: {{ include "coppice.lease.name" . }}
+  lease: {{ include "coppice.lease.name" . | quote }}
 {{- end }}
 {{- end -}}
 

@@ -47,9 +47,9 @@ the token that its own doors ask for. */}}
 {{- if .existingSecret }}
 - name: token
   secret:
-    secretName: {{ .existingSecret }}
+    secretName: {{ .existingSecret | quote }}
     items:
-      - key: {{ .key }}
+      - key: {{ .key | quote }}
         path: token
 {{- end }}
 {{- end }}
@@ -70,7 +70,7 @@ the token that its own doors ask for. */}}
 {{- $watched := ternary "[get, patch, watch]" "[get, watch]" $writes -}}
 - apiGroups: [coordination.k8s.io]
   resources: [leases]
-  resourceNames: [{{ include "coppice.lease.name" . }}]
+  resourceNames: [{{ include "coppice.lease.name" . | quote }}]
   verbs: [get, update]
 # What is made has no name yet that a rule could ask for.
 - apiGroups: [coordination.k8s.io]
@@ -116,7 +116,7 @@ the token that its own doors ask for. */}}
 {{- else }}
 - apiGroups: [gateway.networking.k8s.io]
   resources: [httproutes]
-  resourceNames: [{{ include "coppice.route.name" . }}]
+  resourceNames: [{{ include "coppice.route.name" . | quote }}]
   verbs: {{ $watched }}
 - apiGroups: [apps]
   resources: [deployments]

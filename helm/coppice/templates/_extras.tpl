@@ -15,7 +15,7 @@ kind: Deployment
 apiVersion: argoproj.io/v1alpha1
 kind: Rollout
 {{- end }}
-name: {{ include "coppice.server.name" . }}
+name: {{ include "coppice.server.name" . | quote }}
 {{- end -}}
 
 {{/* Whether a scaler decides how many pods serve, so that nothing else may say it: "true" or "". */}}
@@ -42,22 +42,19 @@ prometheus.io/port: {{ index . 1 | quote }}
 {{- define "coppice.endpoint" -}}
 {{- $root := index . 0 -}}
 path: /metrics
-interval: {{ $root.Values.metrics.interval }}
+interval: {{ $root.Values.metrics.interval | quote }}
 honorLabels: true
 relabelings:
   - targetLabel: job
     replacement: {{ index . 1 }}
   - targetLabel: model
-    replacement: {{ $root.Values.config.project.name }}
+    replacement: {{ $root.Values.config.project.name | quote }}
 {{- end -}}
 
-{{/* (list $ component labels annotations): metadata with more labels. */}}
+{{/* (list $ component labels annotations): metadata with more labels, which win. */}}
 {{- define "coppice.metadata.with" -}}
 labels:
-  {{- include "coppice.labels" . | nindent 2 }}
-  {{- with index . 2 }}
-  {{- toYaml . | nindent 2 }}
-  {{- end }}
+  {{- merge (dict) (index . 2) (include "coppice.labels" . | fromYaml) | toYaml | nindent 2 }}
 {{- $more := dict }}{{ if gt (len .) 3 }}{{ $more = index . 3 }}{{ end }}
 {{- with merge (dict) $more (index . 0).Values.commonAnnotations }}
 annotations:
@@ -157,19 +154,19 @@ web:
 analysis:
   startingStep: 0
   templates:
-    - templateName: {{ include "coppice.veto.name" . }}
+    - templateName: {{ include "coppice.veto.name" . | quote }}
 {{ end -}}
 steps:
   {{- range $i, $step := .Values.rollout.steps }}
-  - setWeight: {{ $step.weight }}
+  - setWeight: {{ $step.weight | int64 }}
   {{- if and $gated (eq $i 0) }}
   - analysis:
       templates:
-        - templateName: {{ $verdict }}
+        - templateName: {{ $verdict | quote }}
   {{- end }}
   {{- with $step.pause }}
   - pause:
-      duration: {{ . }}
+      duration: {{ . | quote }}
   {{- end }}
   {{- end }}
 {{- end -}}
@@ -208,6 +205,6 @@ steps:
 {{- define "coppice.own" -}}
 - podSelector:
     matchLabels:
-      app.kubernetes.io/instance: {{ .Release.Name }}
-      app.kubernetes.io/name: {{ include "coppice.name" . }}
+      app.kubernetes.io/instance: {{ .Release.Name | quote }}
+      app.kubernetes.io/name: {{ include "coppice.name" . | quote }}
 {{- end -}}

@@ -13,7 +13,7 @@ imagePullSecrets:
   {{- toYaml . | nindent 2 }}
 {{- end }}
 {{- with $pod.priorityClassName }}
-priorityClassName: {{ . }}
+priorityClassName: {{ . | quote }}
 {{- end }}
 {{- with $pod.nodeSelector }}
 nodeSelector:
@@ -30,12 +30,8 @@ tolerations:
 {{- with $pod.topologySpread }}
 topologySpreadConstraints:
   {{- range . }}
-  - topologyKey: {{ .topologyKey }}
-    maxSkew: {{ .maxSkew }}
-    whenUnsatisfiable: {{ .whenUnsatisfiable }}
-    labelSelector:
-      matchLabels:
-        {{- include "coppice.selector" (list $root (index $ 2)) | nindent 8 }}
+  {{- $found := dict "matchLabels" (include "coppice.selector" (list $root (index $ 2)) | fromYaml) }}
+  - {{- merge (dict "labelSelector" $found) . | toYaml | nindent 4 }}
   {{- end }}
 {{- end }}
 {{- end -}}
@@ -49,20 +45,15 @@ labels:
   {{- $own := include "coppice.selector" (list $root (index . 2)) | fromYaml }}
   {{- merge $own (index . 3) $pod.podLabels $root.Values.commonLabels | toYaml | nindent 2 }}
 annotations:
-  checksum/config: {{ include "coppice.config.data" $root | sha256sum }}
-  {{- with index . 4 }}
-  {{- . | nindent 2 }}
-  {{- end }}
-  {{- with $pod.podAnnotations }}
-  {{- toYaml . | nindent 2 }}
-  {{- end }}
+  {{- $sum := dict "checksum/config" (include "coppice.config.data" $root | sha256sum) }}
+  {{- merge $sum $pod.podAnnotations (index . 4 | fromYaml) | toYaml | nindent 2 }}
 {{- end -}}
 
 {{/* (list $ image-name): image, policy and security context of a container. */}}
 {{- define "coppice.container" -}}
 {{- $root := index . 0 -}}
-image: {{ include "coppice.image" . }}
-imagePullPolicy: {{ (index $root.Values.images (index . 1)).pullPolicy }}
+image: {{ include "coppice.image" . | quote }}
+imagePullPolicy: {{ (index $root.Values.images (index . 1)).pullPolicy | quote }}
 securityContext:
   allowPrivilegeEscalation: false
   capabilities:
@@ -73,13 +64,18 @@ securityContext:
 
 {{/* Environment of every process of ours: secrets come from Secrets only. */}}
 {{- define "coppice.env" -}}
+{{- /* The images say where to listen, too, and the environment wins over the settings. */}}
+- name: COPPICE_SERVE__HOST
+  value: {{ .Values.listen | quote }}
+- name: COPPICE_MONITOR__HOST
+  value: {{ .Values.listen | quote }}
 {{- with .Values.secrets.kafkaPassword }}
 {{- if .existingSecret }}
 - name: COPPICE_KAFKA__SASL_PASSWORD
   valueFrom:
     secretKeyRef:
-      name: {{ .existingSecret }}
-      key: {{ .key }}
+      name: {{ .existingSecret | quote }}
+      key: {{ .key | quote }}
 {{- end }}
 {{- end }}
 {{- with .Values.secrets.routingKey }}
@@ -87,8 +83,8 @@ securityContext:
 - name: COPPICE_SERVE__ROUTING_KEY_SECRET
   valueFrom:
     secretKeyRef:
-      name: {{ .existingSecret }}
-      key: {{ .key }}
+      name: {{ .existingSecret | quote }}
+      key: {{ .key | quote }}
 {{- end }}
 {{- end }}
 {{- end -}}
@@ -99,13 +95,13 @@ securityContext:
 - name: AWS_ACCESS_KEY_ID
   valueFrom:
     secretKeyRef:
-      name: {{ .Values.store.s3.existingSecret }}
-      key: {{ .Values.store.s3.accessKeyKey }}
+      name: {{ .Values.store.s3.existingSecret | quote }}
+      key: {{ .Values.store.s3.accessKeyKey | quote }}
 - name: AWS_SECRET_ACCESS_KEY
   valueFrom:
     secretKeyRef:
-      name: {{ .Values.store.s3.existingSecret }}
-      key: {{ .Values.store.s3.secretKeyKey }}
+      name: {{ .Values.store.s3.existingSecret | quote }}
+      key: {{ .Values.store.s3.secretKeyKey | quote }}
 {{- end }}
 {{- end -}}
 
@@ -116,7 +112,7 @@ securityContext:
 - name: registry
   mountPath: /var/lib/coppice-registry
   {{- with $root.Values.store.pvc.subPath }}
-  subPath: {{ . }}
+  subPath: {{ . | quote }}
   {{- end }}
   readOnly: {{ index . 1 }}
 {{- end }}
@@ -140,18 +136,18 @@ securityContext:
   projected:
     sources:
       - configMap:
-          name: {{ include "coppice.fullname" $root }}
+          name: {{ include "coppice.fullname" $root | quote }}
       {{- with $root.Values.secrets.kafkaTls }}
       {{- if .existingSecret }}
       - secret:
-          name: {{ .existingSecret }}
+          name: {{ .existingSecret | quote }}
           items:
-            - key: {{ .caKey }}
+            - key: {{ .caKey | quote }}
               path: kafka/ca.crt
             {{- if .certKey }}
-            - key: {{ .certKey }}
+            - key: {{ .certKey | quote }}
               path: kafka/tls.crt
-            - key: {{ .keyKey }}
+            - key: {{ .keyKey | quote }}
               path: kafka/tls.key
             {{- end }}
       {{- end }}
@@ -165,11 +161,11 @@ securityContext:
       {{- end }}
 - name: tmp
   emptyDir:
-    sizeLimit: {{ $root.Values.tmpSizeLimit }}
+    sizeLimit: {{ $root.Values.tmpSizeLimit | toJson }}
 {{- if eq $root.Values.store.kind "pvc" }}
 - name: registry
   persistentVolumeClaim:
-    claimName: {{ $root.Values.store.pvc.existingClaim }}
+    claimName: {{ $root.Values.store.pvc.existingClaim | quote }}
 {{- end }}
 {{- end -}}
 

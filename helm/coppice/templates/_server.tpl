@@ -2,14 +2,14 @@
 Flagger tells its own from the target's by this label. */}}
 {{- define "coppice.server.selector" -}}
 {{ include "coppice.selector" (list (index . 0) "server") }}
-app: {{ include (printf "coppice.%s.name" (index . 1)) (index . 0) }}
+app: {{ include (printf "coppice.%s.name" (index . 1)) (index . 0) | quote }}
 {{- end -}}
 
 {{/* (list $ "server"): how a workload has as many pods as it should, and what they are. */}}
 {{- define "coppice.server.spec" -}}
 {{- $root := index . 0 -}}
-revisionHistoryLimit: {{ $root.Values.server.revisionHistoryLimit }}
-progressDeadlineSeconds: {{ $root.Values.server.progressDeadlineSeconds }}
+revisionHistoryLimit: {{ $root.Values.server.revisionHistoryLimit | int64 }}
+progressDeadlineSeconds: {{ $root.Values.server.progressDeadlineSeconds | int64 }}
 selector:
   matchLabels:
     {{- include "coppice.server.selector" . | nindent 4 }}
@@ -34,8 +34,8 @@ metadata:
   {{- include "coppice.pod.metadata" (list $root $server "server" $labels (include "coppice.server.annotations" $root)) | nindent 2 }}
 spec:
   {{- include "coppice.pod" (list $root $server "server") | nindent 2 }}
-  serviceAccountName: {{ include "coppice.serviceAccount.server" $root }}
-  terminationGracePeriodSeconds: {{ $server.terminationGracePeriodSeconds }}
+  serviceAccountName: {{ include "coppice.serviceAccount.server" $root | quote }}
+  terminationGracePeriodSeconds: {{ $server.terminationGracePeriodSeconds | int64 }}
   {{- if or $root.Values.relay.native (eq $root.Values.store.kind "s3") }}
   initContainers:
     {{- if eq $root.Values.store.kind "s3" }}
@@ -90,7 +90,7 @@ spec:
         preStop:
           {{- if and $server.preStop.native (semverCompare ">=1.30-0" $root.Capabilities.KubeVersion.Version) }}
           sleep:
-            seconds: {{ $server.preStop.seconds }}
+            seconds: {{ $server.preStop.seconds | int64 }}
           {{- else }}
           exec:
             command: [sleep, {{ $server.preStop.seconds | quote }}]
@@ -131,7 +131,7 @@ spec:
 {{- define "coppice.server.volumes" -}}
 - name: models
   emptyDir:
-    sizeLimit: {{ .Values.store.sizeLimit }}
+    sizeLimit: {{ .Values.store.sizeLimit | toJson }}
 - name: state
   {{- with .Values.server.state }}
   {{- if eq .kind "ephemeral" }}
@@ -140,14 +140,14 @@ spec:
       spec:
         accessModes: [ReadWriteOnce]
         {{- with .storageClassName }}
-        storageClassName: {{ . }}
+        storageClassName: {{ . | quote }}
         {{- end }}
         resources:
           requests:
-            storage: {{ .size }}
+            storage: {{ .size | toJson }}
   {{- else }}
   emptyDir:
-    sizeLimit: {{ .size }}
+    sizeLimit: {{ .size | toJson }}
   {{- end }}
   {{- end }}
 {{- end -}}
