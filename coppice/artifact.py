@@ -16,10 +16,12 @@ of everything else: whoever edits a byte changes the name.
 
 from __future__ import annotations
 
+import functools
 import hashlib
-from collections.abc import Mapping
+import math
+from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Literal, TypeAlias
+from typing import Any, Literal, TypeAlias
 
 import msgspec
 import numpy as np
@@ -71,14 +73,38 @@ class TensorSpec(msgspec.Struct, frozen=True):
             raise ValueError(message)
 
 
+class Codes(msgspec.Struct, frozen=True):
+    """Whole numbers that an input may hold: the places of a table that the model looks them up in.
+
+    `low` and `high` are the least and the greatest: one for all elements of a row, or one for each,
+    in the order of the flattened row.
+
+    Raises
+    ------
+    ValueError
+        They are not as many, or none lies between them.
+    """
+
+    low: tuple[int, ...]
+    high: tuple[int, ...]
+
+    def __post_init__(self) -> None:
+        """Refuse bounds that nothing fits."""
+        pairs = list(zip(self.low, self.high, strict=False))
+        uneven = not pairs or len(self.low) != len(self.high)
+        if uneven or any(low > high for low, high in pairs):
+            message = f"codes from {self.low[:4]} to {self.high[:4]} hold none"
+            raise ValueError(message)
+
+
 class Manifest(msgspec.Struct, frozen=True, kw_only=True):
     """What a version is. `files` maps each file's name to its SHA-256.
 
     Raises
     ------
     ValueError
-        There are no inputs, two share a name, the classes do not fit the task, or the engine cannot
-        compute in that precision.
+        There are no inputs, two share a name, the classes do not fit the task, codes belong to no
+        input, or the engine cannot compute in that precision.
     """
 
     schema: int = SCHEMA
@@ -87,6 +113,9 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True):
     classes: tuple[str, ...] = ()
     """Class names in the order of the scores; empty for regression."""
     inputs: tuple[TensorSpec, ...]
+    codes: dict[str, Codes] = {}
+    """What inputs may hold that are looked up in a table, by name; whatever fits the dtype, where
+    an input has no entry."""
     features: tuple[str, ...] = ()
     """Names of the monitoring features, in the order of their columns; at most 32."""
     scale: float = 1.0
@@ -108,6 +137,12 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True):
         if not names or len(set(names)) < len(names):
             message = f"a version needs inputs with names of their own; got {names}"
             raise ValueError(message)
+        whole = [spec for spec in self.inputs if np.dtype(spec.dtype).kind in "iu"]
+        sizes = {spec.name: math.prod(spec.shape) for spec in whole}
+        for name, codes in self.codes.items():
+            if name not in sizes or len(codes.low) not in {1, sizes[name]}:
+                message = f"the codes of {name!r} fit no input of whole numbers: {sizes}"
+                raise ValueError(message)
         least, most = {"regression": (0, 0), "binary": (2, 2)}.get(self.task, (2, None))
         if len(self.classes) < least or (most is not None and len(self.classes) > most):
             message = f"the task {self.task} does not go with the classes {list(self.classes)}"
@@ -219,7 +254,8 @@ def check_inputs(manifest: Manifest, inputs: Mapping[str, npt.NDArray[np.generic
     Raises
     ------
     RequestError
-        A name, dtype or shape is wrong, row counts differ, or a value is NaN or infinite.
+        A name, dtype or shape is wrong, row counts differ, a value is NaN or infinite, or a code
+        is none that the model knows.
     """
     specs = manifest.inputs
     expected = sorted([spec.name for spec in specs])
@@ -233,7 +269,57 @@ def check_inputs(manifest: Manifest, inputs: Mapping[str, npt.NDArray[np.generic
         raise errors.RequestError(message)
     for spec in specs:
         _check_input(spec, inputs[spec.name])
+    if manifest.codes:
+        for row, reason in unknown_codes(manifest, inputs):
+            message = f"row {row} (the first is 0): {reason}"
+            raise errors.RequestError(message)
     return rows.pop()
+
+
+def unknown_codes(
+    manifest: Manifest, inputs: Mapping[str, npt.NDArray[np.generic]]
+) -> Iterator[tuple[int, str]]:
+    """Yield rows that hold a code which the model cannot look up, each with the reason.
+
+    Runtimes fail at a code beyond the table, with all rows of the batch, and count a negative one
+    from the table's end.
+
+    Parameters
+    ----------
+    inputs
+        Of the manifest's dtypes and shapes, rows first.
+    """
+    for name, codes in manifest.codes.items():
+        array: npt.NDArray[Any] = inputs[name]
+        flat = array.reshape(len(array), math.prod(array.shape[1:]))
+        low, high = _bounds(codes, array.dtype)
+        unknown = (flat < low) | (flat > high)
+        if not unknown.any():
+            continue
+        for row in np.flatnonzero(unknown.any(axis=1)).tolist():
+            at = int(unknown[row].argmax())
+            bound = at if len(codes.low) > 1 else 0
+            place = [int(index) for index in np.unravel_index(at, array.shape[1:])]
+            where = f" at {place}" if place else ""
+            reason = (
+                f"input {name!r} holds the code {flat[row, at]}{where}, but the model knows only "
+                f"{codes.low[bound]} to {codes.high[bound]} there; map what is not among these to "
+                "a code that it was trained with"
+            )
+            yield row, reason
+
+
+@functools.lru_cache(maxsize=256)
+def _bounds(
+    codes: Codes, dtype: np.dtype[Any]
+) -> tuple[npt.NDArray[np.generic], npt.NDArray[np.generic]]:
+    """Return the bounds in an input's own dtype, where comparing is cheap and exact."""
+    whole = np.iinfo(dtype)
+    low, high = (
+        np.array([min(max(end, whole.min), whole.max) for end in ends], dtype=dtype)
+        for ends in (codes.low, codes.high)
+    )
+    return low, high
 
 
 def _check_input(spec: TensorSpec, array: npt.NDArray[np.generic]) -> None:

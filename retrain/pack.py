@@ -16,7 +16,7 @@ import safetensors.numpy
 from torch import nn
 
 from coppice import artifact, features, labels, project, runtime
-from retrain import onnx_export, reference, weights
+from retrain import codes, onnx_export, reference, weights
 from retrain.pruning import surgery
 
 
@@ -86,11 +86,17 @@ def pack(model: nn.Module, parts: PackParts, folder: Path) -> str:
     safetensors.numpy.save_file(clean, folder / artifact.REFERENCE)
     card = msgspec.json.format(msgspec.json.encode(parts.card)) + b"\n"
     (folder / artifact.CARD).write_bytes(card)
-    return artifact.write_manifest(folder, _manifest(parts, monitoring))
-
-
-def _manifest(parts: PackParts, monitoring: Mapping[str, project.Array]) -> artifact.Manifest:
     specs = reference.input_specs(parts.data.train)
+    manifest = _manifest(parts, specs, monitoring)
+    known = codes.known(path, specs)
+    return artifact.write_manifest(folder, msgspec.structs.replace(manifest, codes=known))
+
+
+def _manifest(
+    parts: PackParts,
+    specs: tuple[artifact.TensorSpec, ...],
+    monitoring: Mapping[str, project.Array],
+) -> artifact.Manifest:
     components = len(monitoring.get("pca.components", ()))
     return artifact.Manifest(
         name=parts.name,

@@ -14,7 +14,7 @@ from typing import NamedTuple, TypeAlias
 
 import numpy as np
 
-from coppice import errors, runtime
+from coppice import artifact, errors, runtime
 from service import batch_events, batch_job, batch_outputs, batch_rows
 
 STRETCH_BYTES = 32 * 2**20
@@ -102,8 +102,9 @@ class Scorer:
             self._part(batch_outputs.blank(self._model.manifest))
 
     def _part(self, stretch: batch_rows.Rows) -> None:
-        self._stop_at(stretch.wrong)
-        found = self._sifted(stretch)
+        known = self._known(stretch)
+        self._stop_at(known.wrong)
+        found = self._sifted(known)
         self._stop_at(found.rows.wrong)
         if self._ledger is not None and found.batches:
             self._ledger.write(found.batches)
@@ -119,6 +120,11 @@ class Scorer:
     ) -> dict[str, batch_rows.Array]:
         manifest = self._model.manifest
         return batch_outputs.columns(rows, scores, manifest, self._job.id_name, self._form)
+
+    def _known(self, stretch: batch_rows.Rows) -> batch_rows.Rows:
+        """Take out rows with codes at which the graph fails, or answers for another code."""
+        unknown = artifact.unknown_codes(self._model.manifest, stretch.inputs)
+        return batch_rows.sift(stretch, dict(unknown))
 
     def _stop_at(self, wrong: list[tuple[int, str]]) -> None:
         if wrong and self._job.on_error == "stop":

@@ -13,7 +13,7 @@ import pytest
 
 from coppice import numbers, records
 from service import tensors
-from tests.support import serving, typed
+from tests.support import coded, serving, typed
 
 LISTS: dict[str, list[Any]] = {kind: [1, 0] for kind in typed.KINDS} | {
     "BOOL": [True, False],
@@ -113,3 +113,32 @@ def test_a_bfloat16_is_stored_and_read_back() -> None:
     found = records.Tensor.of(array)
     assert (found.dtype, found.shape, len(found.data)) == ("bfloat16", (1, 2), 4)
     assert found.array().tolist() == [[1.5, -2.0]]
+
+
+def asked(root: Path, *items: int) -> serving.Reply:
+    """Ask a model that looks codes up for two of them."""
+    made = serving.project(root)
+    made.route(champion=made.add(coded.lookup_classifier))
+    told = {"name": "item", "shape": [1, 2], "datatype": "INT64", "data": items}
+    body = json.dumps({"inputs": [told]}).encode()
+
+    async def main() -> serving.Reply:
+        async with serving.plane(made) as opened:
+            return await serving.ask(opened, serving.INFER, body)
+
+    return asyncio.run(main())
+
+
+def test_a_code_that_the_model_knows_is_answered(tmp_path: Path) -> None:
+    reply = asked(tmp_path, 0, 1)
+    assert reply.status == 200, reply.body
+    # The places 0 and 1 add up to a logit of 1 against 0.
+    assert reply.json["outputs"][0]["data"][1] == pytest.approx(1 / (1 + np.exp(-1.0)))
+
+
+@pytest.mark.parametrize("code", [coded.KNOWN, -1])
+def test_a_code_that_it_does_not_know_is_the_clients_mistake(tmp_path: Path, code: int) -> None:
+    reply = asked(tmp_path, 0, code)
+    assert reply.status == 400
+    told = f"row 0 (the first is 0): input 'item' holds the code {code} at [1], but the model knows"
+    assert told.encode() in reply.body

@@ -89,6 +89,9 @@ class TestManifest:
             ({"task": "regression"}, "does not go with the classes"),
             ({"task": "binary", "classes": ("a", "b", "c")}, "does not go with the classes"),
             ({"task": "multiclass", "classes": ("a",)}, "does not go with the classes"),
+            ({"codes": {"z": artifact.Codes((0,), (1,))}}, "codes of 'z' fit no input"),
+            ({"codes": {"x": artifact.Codes((0,), (1,))}}, "codes of 'x' fit no input"),
+            ({"codes": {"age": artifact.Codes((0, 0), (1, 1))}}, "codes of 'age' fit no input"),
         ],
     )
     def test_one_that_no_version_could_have_is_refused(
@@ -268,6 +271,80 @@ class TestInputs:
         large = {"x": np.full((2, 4), np.finfo(np.float32).max, np.float32)}
 
         assert artifact.check_inputs(manifest(), inputs() | large) == 2
+
+
+CODED = artifact.Manifest(
+    name="shop",
+    task="binary",
+    classes=("no", "yes"),
+    inputs=(
+        artifact.TensorSpec("item", "int64", ()),
+        artifact.TensorSpec("fields", "uint8", (2, 2)),
+    ),
+    # Of the fields only the last may not be any byte.
+    codes={
+        "item": artifact.Codes((-1,), (99,)),
+        "fields": artifact.Codes((-5, 0, 0, 0), (255, 255, 300, 6)),
+    },
+    accepted=0.9,
+    accepted_rows=10,
+    created_at=1.0,
+)
+
+
+def coded(**changes: Any) -> dict[str, npt.NDArray[np.generic]]:
+    """Two rows at the ends of what is known, with some elements changed."""
+    plain = {"item": [-1, 99], "fields": [[[255, 0], [255, 6]], [[0, 255], [0, 0]]]}
+    dtypes = {"item": np.int64, "fields": np.uint8}
+    return {name: np.array(values, dtypes[name]) for name, values in (plain | changes).items()}
+
+
+class TestCodes:
+    def test_the_first_and_the_last_that_are_known_pass(self) -> None:
+        assert artifact.check_inputs(CODED, coded()) == 2
+        assert list(artifact.unknown_codes(CODED, coded())) == []
+
+    @pytest.mark.parametrize("code", [-2, 100, -(2**63), 2**63 - 1])
+    def test_any_other_is_refused_with_input_row_and_what_is_known(self, code: int) -> None:
+        told = rf"row 1 .*: input 'item' holds the code {code}, .* only -1 to 99"
+        with pytest.raises(errors.RequestError, match=told) as caught:
+            artifact.check_inputs(CODED, coded(item=[0, code]))
+        assert caught.value.http_status == 400
+
+    def test_of_several_elements_the_place_is_named(self) -> None:
+        wrong = coded(fields=[[[0, 0], [0, 7]], [[0, 0], [0, 0]]])
+        told = r"row 0 .*: input 'fields' holds the code 7 at \[1, 1\], .* only 0 to 6 there"
+        with pytest.raises(errors.RequestError, match=told):
+            artifact.check_inputs(CODED, wrong)
+
+    def test_every_row_that_is_wrong_is_told(self) -> None:
+        wrong = coded(item=[100, 0], fields=[[[0, 0], [0, 9]], [[0, 0], [0, 8]]])
+        assert [row for row, _ in artifact.unknown_codes(CODED, wrong)] == [0, 0, 1]
+
+    def test_no_rows_hold_no_code(self) -> None:
+        none = {name: array[:0] for name, array in coded().items()}
+        assert list(artifact.unknown_codes(CODED, none)) == []
+
+    def test_they_are_written_and_read(self, folder: Path) -> None:
+        artifact.write_manifest(folder, CODED)
+        assert artifact.read_manifest(folder).codes == CODED.codes
+
+    def test_a_manifest_from_before_them_is_read_and_refuses_no_code(self, folder: Path) -> None:
+        artifact.write_manifest(folder, manifest())
+        path = folder / artifact.MANIFEST
+        told = json.loads(path.read_text())
+        del told["codes"]
+        path.write_text(json.dumps(told))
+        old = artifact.read_manifest(folder)
+        assert old.codes == {}
+        assert artifact.check_inputs(old, inputs() | {"age": np.array([-7, 10**9])}) == 2
+
+    @pytest.mark.parametrize(("low", "high"), [((), ()), ((0,), (1, 2)), ((2,), (1,))])
+    def test_bounds_between_which_nothing_lies_are_refused(
+        self, low: tuple[int, ...], high: tuple[int, ...]
+    ) -> None:
+        with pytest.raises(ValueError, match="hold none"):
+            artifact.Codes(low, high)
 
 
 def test_no_file_of_an_artifact_is_a_pickle(folder: Path) -> None:

@@ -10,7 +10,7 @@ import pytest
 from coppice import errors, runtime, settings
 from coppice.eventlog.memory import MemoryLog
 from service import batch, batch_events, batch_job, batch_rows
-from tests.support import artifacts
+from tests.support import artifacts, coded
 
 ROWS = artifacts.rows(10)
 
@@ -20,8 +20,10 @@ class Parts:
 
     id_name: str | None = None
 
-    def __init__(self, rows: artifacts.Floats, wrong: dict[int, str] | None = None) -> None:
-        self._rows, self._wrong = rows, wrong or {}
+    def __init__(
+        self, rows: batch_rows.Array, wrong: dict[int, str] | None = None, *, name: str = "x"
+    ) -> None:
+        self._rows, self._wrong, self._name = rows, wrong or {}, name
         self.rows: int | None = len(rows)
 
     def stretches(self, rows: int, skip: int) -> Iterator[batch_rows.Rows]:
@@ -29,7 +31,7 @@ class Parts:
             inputs = self._rows[first : first + rows]
             numbers = np.arange(first, first + len(inputs))
             whole = batch_rows.Rows(
-                numbers, {"x": inputs}, None, [], (first + len(inputs)) / len(self._rows)
+                numbers, {self._name: inputs}, None, [], (first + len(inputs)) / len(self._rows)
             )
             wrong = {row - first: why for row, why in self._wrong.items() if row in numbers}
             yield batch_rows.sift(whole, wrong)
@@ -144,6 +146,27 @@ def test_a_row_on_which_the_graph_fails_stops_the_job_where_wrong_rows_do(
     rows[3, 0] = 6.0
     with pytest.raises(errors.InputError, match=r"row 3 .*: the model cannot answer it"):
         score(failing, output, Parts(rows))
+
+
+def test_a_row_with_a_code_that_the_model_does_not_know_is_wrong(
+    tmp_path: Path, output: Path
+) -> None:
+    coded.lookup_classifier(tmp_path / "shop")
+    shop = runtime.Runtime(tmp_path / "shop")
+    # The runtime would fail at 5, and take -1 for 4.
+    items = np.array([[0, 1], [4, 5], [2, 3], [-1, 0], [4, 4]])
+    with pytest.raises(
+        errors.InputError, match=r"row 1 .*: input 'item' holds the code 5 at \[1\]"
+    ):
+        score(shop, output, Parts(items, name="item"))
+    score(shop, output, Parts(items, name="item"), on_error="skip")
+    found = written(output)
+    assert found["row"].tolist() == [0, 2, 4]
+    known = shop.scores({"item": items[[0, 2, 4]]})
+    assert np.allclose(found["scores"], known, atol=1e-7)
+    assert "holds the code -1 at [0], but the model knows only 0 to 4" in (
+        batch.skipped(output).read_text()
+    )
 
 
 def test_a_file_without_rows_gives_an_output_with_columns(
