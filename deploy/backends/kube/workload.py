@@ -51,7 +51,7 @@ class Workload:
     holders
         Instead of `template`, where only the owner says which objects these are.
     notes
-        What has to be written down before a new pod template; by default nothing.
+        What has to be written down before a new pod template, besides what the template says now.
     """
 
     def __init__(
@@ -66,7 +66,7 @@ class Workload:
         self._client = client
         self._owner = owner
         self._holders = holders or (lambda _: (template or owner,))
-        self._notes = notes
+        self._notes: Notes = notes or (lambda _: {})
 
     async def read(self) -> Object:
         """Return the owner as it is.
@@ -108,8 +108,9 @@ class Workload:
         before = _templates(owner, holder)
         told = pods.templates(table, before)
         if told.now != before.now:
-            if self._notes is not None:
-                owner = await self.change(annotated(owner, self._notes(owner)))
+            # First what to go back to: the template is the only other place that says it.
+            noted = {pods.STABLE: told.stable, **self._notes(owner)}
+            owner = await self.change(annotated(owner, noted))
             # The pods first: the table says what is there.
             await self._client.patch(*place, template_change(holder, told.now))
         await self._client.patch(*self._owner, _change(owner, table, told, with_template=False))

@@ -13,7 +13,7 @@ from deploy.backends.flagger import APPLIED, tool_of
 from deploy.backends.kube import pods
 from tests.support import clusters
 from tests.support.clusters import Stage
-from tests.support.rollouts import MODEL, A, B
+from tests.support.rollouts import MODEL, A, B, C
 
 ALONE = RoutingTable(generation=1, model=MODEL, champion=A)
 TRIAL = RoutingTable(generation=2, model=MODEL, champion=A, candidate=B, mirror=1.0)
@@ -134,6 +134,25 @@ def test_an_abort_puts_the_template_back_to_the_letter(stage: Stage) -> None:
 
     assert pods.encode(stage.template()) == before
     assert stage.backend.observe().table == RoutingTable(generation=3, model=MODEL, champion=A)
+
+
+def test_an_abort_after_a_write_that_was_cut_short_does_too(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stage.backend.apply(TRIAL)
+    stage.backend.apply(RoutingTable(generation=3, model=MODEL, champion=B, previous=A))
+    before = pods.encode(stage.template())
+    following = RoutingTable(generation=4, model=MODEL, champion=B, candidate=C, mirror=1.0)
+    # The pod template names the candidate, and the table does not yet.
+    clusters.Fuse(blows_at=3).lay(stage, monkeypatch)
+    with pytest.raises(clusters.Killed):
+        stage.backend.apply(following)
+    stage.backend.apply(following)
+
+    stage.backend.abort("it is worse")
+
+    # Another text, even for the same version, would be a trial of its own to Flagger.
+    assert pods.encode(stage.template()) == before
 
 
 def test_there_is_nobody_to_be_steered(stage: Stage) -> None:
