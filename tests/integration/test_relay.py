@@ -49,8 +49,8 @@ def judged(found: Found) -> tuple[int, int, int]:
 
 
 def healthy(machine: Machine) -> None:
-    """Start a relay and wait until it relays."""
-    machine.outbox.append([events.feedback("first")])
+    """Start a relay and wait until it relays, and knows who leads what."""
+    machine.outbox.append(relaying.some(1000))
     machine.start()
     machine.drain()
 
@@ -144,6 +144,24 @@ def test_a_leader_that_is_missing_makes_the_relay_end_and_not_spin(
     machine.cluster.start(2)
     machine.drain()
     assert share <= IDLE
+    assert judged(outcome(machine, appended, tmp_path)) == NOTHING_AMISS
+
+
+def test_what_was_not_acknowledged_when_a_relay_is_killed_is_sent_by_the_next_one(
+    machine: Machine, tmp_path: Path
+) -> None:
+    healthy(machine)
+    machine.cluster.stop(1, 2, 3)
+    appended = relaying.some(0)
+    machine.outbox.append(appended)
+    # Long enough to send it, were anybody there; the client still has it, and tries again.
+    time.sleep(2.0)
+    machine.kill()
+    waiting = machine.backlog()
+    machine.cluster.start(1, 2, 3)
+    machine.drain()
+
+    assert waiting == len(appended)
     assert judged(outcome(machine, appended, tmp_path)) == NOTHING_AMISS
 
 
