@@ -177,8 +177,9 @@ class FrontDoor(Service[Typed]):  # type: ignore[misc]
         folder = os.environ.get(workers.FOLDER)
         swept = inner if folder is None else workers.Swept(inner, Path(folder))
         door = front.Front(swept, lambda: self.plane)
-        if not telemetry.traced(os.environ):
-            wire.install(door)
+        traced = telemetry.traced(os.environ)
+        wire.install(None if traced else door)  # a span begins with a scope
+        if not traced:
             return door
         from service import tracing  # an extra: the server answers without it
 

@@ -67,9 +67,10 @@ class Front:
         await http.respond(send, response)
 
     @property
-    def open(self) -> bool:
-        """Whether there is a data plane to answer."""
-        return self._plane() is not None
+    def small(self) -> int:
+        """Size of the largest body, in bytes, that `infer` may be asked; below 0 while not open."""
+        plane = self._plane()
+        return -1 if plane is None else plane.intake.small
 
     async def infer(self, path: str, headers: http.Headers, body: bytes) -> http.Response:
         """Answer an inference request that is here whole; the door must be open. Never raises."""

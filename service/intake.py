@@ -38,6 +38,8 @@ class Intake:
 
     def __init__(self, serve: settings.ServeSettings, loop: asyncio.AbstractEventLoop) -> None:
         self._limit = serve.max_body_bytes
+        self.small = min(SMALL, self._limit)
+        """Bodies up to so many bytes need not pass through here."""
         self._room = serve.max_pending_bytes
         self._seconds = serve.deadline_seconds
         self._loop = loop
@@ -60,7 +62,7 @@ class Intake:
             As `http.read_body`.
         """
         announced = headers.get(b"content-length", b"")
-        if not (announced.isdigit() and int(announced[:20]) <= SMALL):
+        if not (announced.isdigit() and len(announced) <= 20 and int(announced) <= SMALL):
             receive = self._counted(receive)
         task = asyncio.current_task()
         if task is None:

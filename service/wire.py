@@ -1,11 +1,11 @@
 """Inference requests straight off the socket: a protocol class below ASGI.
 
-BentoML starts uvicorn, and uvicorn makes one of these for each connection (`install`). It is
-uvicorn's own class, which parses HTTP, with a short cut: an inference request that arrives whole in
-one read is answered by the front door without a scope, messages and a task in between. Whatever
-else comes (other paths, bodies in pieces, chunked or compressed ones, requests behind one that is
-still answered, clients that do not read their answers) takes uvicorn's way through ASGI, with the
-bounds that hold there; both ways give the same bytes.
+BentoML starts uvicorn, and uvicorn makes one of these for each connection (`install`). It is a
+`connection.Connection` with a short cut: an inference request that arrives whole in one read is
+answered by the front door without a scope, messages and a task in between. Whatever else comes
+(other paths, bodies in pieces, chunked or compressed ones, requests behind one that is still
+answered, clients that do not read their answers) takes the way through ASGI, with the bounds that
+hold there; both ways give the same bytes.
 
 References
 ----------
@@ -21,21 +21,20 @@ from typing import Any
 
 from uvicorn import config as uvicorn_config
 from uvicorn import server
-from uvicorn.protocols.http import httptools_impl
 
-from service import front, http, intake, prompt
+from service import connection, front, http, prompt
 
-_OURS = re.compile(rb"/v2/models/[^%?#\x80-\xff]+/infer")
+_OURS = re.compile(rb"/v2/models/[A-Za-z0-9_.:/-]{1,1024}/infer")
 """Paths of inference, as far as they need no decoding."""
 
 
-class Protocol(httptools_impl.HttpToolsProtocol):
+class Protocol(connection.Connection):
     """One connection.
 
     Parameters
     ----------
     door
-        The front door.
+        The front door; without one everything takes the way through ASGI.
     config, server_state, app_state, _loop
         As uvicorn gives them.
     """
@@ -47,7 +46,7 @@ class Protocol(httptools_impl.HttpToolsProtocol):
         app_state: dict[str, Any],
         _loop: asyncio.AbstractEventLoop | None = None,
         *,
-        door: front.Front,
+        door: front.Front | None,
     ) -> None:
         super().__init__(config, server_state, app_state, _loop)
         self._door = door
@@ -55,7 +54,8 @@ class Protocol(httptools_impl.HttpToolsProtocol):
         """Headers of a request that may be answered here, while its body comes."""
         self._parts: list[bytes] = []
         """That body so far."""
-        self._whole: Exchange | None = None
+        self._whole: tuple[Exchange, str, dict[bytes, bytes], bytes] | None = None
+        """A request that came with what is just read: its exchange, path, headers and body."""
         self._quiet_since: float | None = None
         """Since when nothing was heard behind the last answer given here."""
         self._timer: asyncio.TimerHandle | None = None
@@ -66,7 +66,7 @@ class Protocol(httptools_impl.HttpToolsProtocol):
         super().data_received(data)
         if self._whole is not None:
             whole, self._whole = self._whole, None
-            whole.begin(self._door)
+            prompt.run(self._answer(*whole))
         elif self._said is not None:
             self._hand_on()
 
@@ -74,7 +74,7 @@ class Protocol(httptools_impl.HttpToolsProtocol):
         """Look whether the request may be answered here."""
         said = dict(self.headers)
         if self._is_ours(said):
-            self._said, self._parts = said, []
+            self._said, self.unheard = said, 0
         else:
             super().on_headers_complete()
 
@@ -90,13 +90,14 @@ class Protocol(httptools_impl.HttpToolsProtocol):
         if self._said is None:
             super().on_message_complete()
             return
+        self.unheard = 0
         said, self._said = self._said, None
-        parts = self._parts
+        parts, self._parts = self._parts, []
         body = parts[0] if len(parts) == 1 else b"".join(parts)
-        whole = Exchange(self, self.url.decode("ascii"), said, body)
+        exchange = Exchange()
         # uvicorn asks the same few things of it as of its own, to drain and to pipeline.
-        self.cycle = whole  # type: ignore[assignment]
-        self._whole = whole
+        self.cycle = exchange  # type: ignore[assignment]
+        self._whole = exchange, self.url.decode("ascii"), said, body
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Note that the client is gone."""
@@ -107,7 +108,7 @@ class Protocol(httptools_impl.HttpToolsProtocol):
     def _is_ours(self, headers: http.Headers) -> bool:
         """Say whether this is an inference request that nothing is special about."""
         parser: Any = self.parser
-        if _OURS.fullmatch(self.url) is None:
+        if self._door is None or _OURS.fullmatch(self.url) is None:
             return False
         if parser.get_method() != b"POST" or parser.get_http_version() != "1.1":
             return False
@@ -117,19 +118,37 @@ class Protocol(httptools_impl.HttpToolsProtocol):
             return False  # its turn comes behind another's
         if self.flow.write_paused or self.root_path or self.limit_concurrency is not None:
             return False
-        return self._door.open and _is_small(headers)
+        if b"host" not in headers or len(headers) != len(self.headers):
+            return False
+        return _is_small(headers, self._door.small)
 
     def _hand_on(self) -> None:
         """Let ASGI wait for the rest of a body, within its bounds."""
         self._said = None
-        if not self.transport.is_closing():
-            super().on_headers_complete()
-            for part in self._parts:
-                super().on_body(part)
+        parts, self._parts = self._parts, []
+        super().on_headers_complete()
+        for part in parts:
+            super().on_body(part)
 
-    def answered(self) -> None:
+    async def _answer(
+        self, exchange: Exchange, path: str, headers: dict[bytes, bytes], body: bytes
+    ) -> None:
+        door: Any = self._door
+        response = await door.infer(path, headers, body)
+        exchange.response_complete = True
+        if exchange.disconnected:
+            return
+        if not self.transport.is_closing():
+            head = connection.written(response, self.server_state.default_headers)
+            close = b"" if exchange.keep_alive else b"connection: close\r\n"
+            self.transport.write(b"%b%b\r\n%b" % (head, close, response.body))
+            if not exchange.keep_alive:
+                self.transport.close()
+        self._answered()
+
+    def _answered(self) -> None:
         """Go on behind an answer that was given here."""
-        if self.pipeline or self.transport.is_closing():
+        if self.backlogged or self.refusal is not None or self.transport.is_closing():
             self.on_response_complete()
             return
         self.server_state.total_requests += 1
@@ -151,10 +170,10 @@ class Protocol(httptools_impl.HttpToolsProtocol):
             self.transport.close()
 
 
-def _is_small(headers: http.Headers) -> bool:
+def _is_small(headers: http.Headers, most: int) -> bool:
     """Say whether a body is announced, so small that nobody counts it, and not compressed."""
     size = headers.get(b"content-length", b"")
-    if not size.isdigit() or int(size[:20]) > intake.SMALL:
+    if not size.isdigit() or len(size) > 20 or int(size) > most:
         return False
     return b"content-encoding" not in headers and b"transfer-encoding" not in headers
 
@@ -167,68 +186,20 @@ class _Unheard:
 
 
 class Exchange:
-    """A whole request, and its answer once there is one.
+    """What is known of a request that is answered here, where uvicorn looks for its own."""
 
-    Parameters
-    ----------
-    protocol
-        The connection.
-    path, headers, body
-        The request.
-    """
-
-    __slots__ = (
-        "_body",
-        "_headers",
-        "_path",
-        "_protocol",
-        "disconnected",
-        "keep_alive",
-        "response_complete",
-    )
+    __slots__ = ("disconnected", "keep_alive", "response_complete")
 
     message_event = _Unheard()
+    more_body = False
 
-    def __init__(
-        self, protocol: Protocol, path: str, headers: dict[bytes, bytes], body: bytes
-    ) -> None:
-        self._protocol = protocol
-        self._path = path
-        self._headers = headers
-        self._body = body
+    def __init__(self) -> None:
         self.keep_alive = True
         self.response_complete = False
         self.disconnected = False
 
-    def begin(self, door: front.Front) -> None:
-        """Ask the front door."""
-        prompt.run(self._answer(door))
 
-    async def _answer(self, door: front.Front) -> None:
-        response = await door.infer(self._path, self._headers, self._body)
-        self.response_complete = True
-        protocol = self._protocol
-        if self.disconnected:
-            return
-        if not protocol.transport.is_closing():
-            head = _head(response, protocol.server_state.default_headers)
-            close = b"" if self.keep_alive else b"connection: close\r\n"
-            protocol.transport.write(b"%b%b\r\n%b" % (head, close, response.body))
-            if not self.keep_alive:
-                protocol.transport.close()
-        protocol.answered()
-
-
-def _head(response: http.Response, defaults: list[tuple[bytes, bytes]]) -> bytes:
-    """Write status line and headers, as uvicorn does."""
-    lines = [httptools_impl.STATUS_LINE[response.status]]
-    lines += [b"%b: %b\r\n" % pair for pair in defaults]
-    lines += [b"%b: %b\r\n" % pair for pair in response.headers]
-    lines.append(b"content-length: %d\r\n" % len(response.body))
-    return b"".join(lines)
-
-
-def install(door: front.Front) -> None:
+def install(door: front.Front | None) -> None:
     """Let the server that this process is about to start make `Protocol` for each connection.
 
     BentoML starts uvicorn with its options for everything but this one.

@@ -3,13 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
-import dataclasses
-import functools
 import gzip
 import inspect
 import json
-from collections.abc import AsyncIterator, Callable, Coroutine
 from pathlib import Path
 from typing import Any
 
@@ -17,103 +13,15 @@ import pytest
 import uvicorn
 from _bentoml_impl.worker import service as worker
 from uvicorn import config as uvicorn_config
-from uvicorn import server
-from uvicorn.protocols.http import httptools_impl
 
 from coppice import records
-from service import compose, front, http, intake, wire
-from tests.support import artifacts, serving
-
-JSON = {"content-type": "application/json"}
-KEEP_ALIVE = 30
+from service import compose, front, intake, wire
+from tests.support import artifacts, serving, sockets
 
 
 @pytest.fixture
 def made(tmp_path: Path) -> serving.Project:
     return serving.project(tmp_path)
-
-
-class Asgi:
-    """The front door as ASGI calls it, and the paths that came this way."""
-
-    def __init__(self, door: front.Front) -> None:
-        self.door = door
-        self.came: list[str] = []
-
-    async def __call__(self, scope: http.Scope, receive: http.Receive, send: http.Send) -> None:
-        self.came.append(scope["path"])
-        await self.door(scope, receive, send)
-
-
-@dataclasses.dataclass
-class Place:
-    """Where a door listens."""
-
-    port: int
-    asgi: Asgi
-    state: server.ServerState
-
-    async def connect(self) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
-        return await asyncio.open_connection("127.0.0.1", self.port)
-
-    async def ask(self, *parts: bytes) -> bytes:
-        """Send these bytes, each part when the one before was read, and return the answer."""
-        reader, writer = await self.connect()
-        for part in parts:
-            writer.write(part)
-            await writer.drain()
-            await asyncio.sleep(0.02)
-        answer = await one(reader)
-        writer.close()
-        return answer
-
-
-async def one(reader: asyncio.StreamReader) -> bytes:
-    """Read one answer."""
-    head = await reader.readuntil(b"\r\n\r\n")
-    length = int(head.lower().split(b"\r\ncontent-length: ")[1].split(b"\r\n")[0])
-    return head + await reader.readexactly(length)
-
-
-@contextlib.asynccontextmanager
-async def listening(
-    door: Any, *, short: bool = True, keep_alive: float = KEEP_ALIVE
-) -> AsyncIterator[Place]:
-    """Listen with the protocol class under test, or with uvicorn's own."""
-    asgi = Asgi(door)
-    config = uvicorn.Config(asgi, log_config=None, timeout_keep_alive=keep_alive)  # type: ignore[arg-type]
-    config.load()
-    state = server.ServerState()
-    state.default_headers = [(b"date", b"today")]
-    kind: Any = httptools_impl.HttpToolsProtocol
-    if short:
-        kind = functools.partial(wire.Protocol, door=door)
-    loop = asyncio.get_running_loop()
-    made = await loop.create_server(lambda: kind(config, state, {}, loop), "127.0.0.1", 0)
-    async with made:
-        yield Place(made.sockets[0].getsockname()[1], asgi, state)
-
-
-def run(made: serving.Project, steps: Callable[[compose.Plane], Coroutine[Any, Any, None]]) -> None:
-    async def main() -> None:
-        async with serving.plane(made) as opened, asyncio.timeout(60.0):
-            await steps(opened)
-
-    asyncio.run(main())
-
-
-def door_of(opened: compose.Plane) -> front.Front:
-    return front.Front(serving.nothing, lambda: opened)
-
-
-def raw(
-    body: bytes = b"", headers: dict[str, str] | None = None, line: str = "", *, sized: bool = True
-) -> bytes:
-    """A request as it goes over the wire."""
-    head = [line or f"POST {serving.INFER} HTTP/1.1", "host: here"]
-    head += [f"content-length: {len(body)}"] * sized
-    head += [f"{name}: {value}" for name, value in (JSON if headers is None else headers).items()]
-    return "\r\n".join((*head, "", "")).encode() + body
 
 
 def binary() -> bytes:
@@ -122,44 +30,54 @@ def binary() -> bytes:
     said = {"id": "r1", "inputs": [tensor], "parameters": {"binary_data_output": True}}
     head = json.dumps(said).encode()
     headers = {"inference-header-content-length": str(len(head))}
-    return raw(head + bytes(16), headers)
+    return sockets.raw(head + bytes(16), headers)
 
 
 WHOLE = {
-    "JSON": raw(serving.infer_body(id="r1")),
+    "JSON": sockets.raw(serving.infer_body(id="r1")),
     "binary": binary(),
-    "named version": raw(
+    "named version": sockets.raw(
         serving.infer_body(id="r1"), line=f"POST {serving.INFER[:-6]}/versions/none/infer HTTP/1.1"
     ),
-    "a time to answer in": raw(serving.infer_body(id="r1"), {**JSON, "x-coppice-timeout": "20"}),
-    "compressed answer": raw(serving.infer_body(id="r1"), {**JSON, "accept-encoding": "gzip"}),
-    "no JSON": raw(b"{"),
-    "no body": raw(),
-    "another model": raw(b"{}", line="POST /v2/models/other/infer HTTP/1.1"),
-    "no such path": raw(b"{}", line="POST /v2/models/tiny/a/b/c/infer HTTP/1.1"),
-    "another type": raw(b"{}", {"content-type": "text/plain"}),
-    "a broken slice": raw(serving.infer_body(), {**JSON, "x-coppice-slices": "a b c"}),
-    "a name in capitals": raw(serving.infer_body(), {"X-Request-ID": "r1"}),
+    "a time to answer in": sockets.raw(
+        serving.infer_body(id="r1"), {**sockets.JSON, "x-coppice-timeout": "20"}
+    ),
+    "compressed answer": sockets.raw(
+        serving.infer_body(id="r1"), {**sockets.JSON, "accept-encoding": "gzip"}
+    ),
+    "no JSON": sockets.raw(b"{"),
+    "no body": sockets.raw(),
+    "another model": sockets.raw(b"{}", line="POST /v2/models/other/infer HTTP/1.1"),
+    "no such path": sockets.raw(b"{}", line="POST /v2/models/tiny/a/b/c/infer HTTP/1.1"),
+    "another type": sockets.raw(b"{}", {"content-type": "text/plain"}),
+    "a broken slice": sockets.raw(
+        serving.infer_body(), {**sockets.JSON, "x-coppice-slices": "a b c"}
+    ),
+    "a name in capitals": sockets.raw(serving.infer_body(), {"X-Request-ID": "r1"}),
 }
 
 LONG_WAY = {
-    "chunked": raw(
+    "chunked": sockets.raw(
         b"%x\r\n%b\r\n0\r\n\r\n" % (len(serving.infer_body(id="r1")), serving.infer_body(id="r1")),
         {"transfer-encoding": "chunked"},
         sized=False,
     ),
-    "compressed": raw(
+    "compressed": sockets.raw(
         gzip.compress(serving.infer_body(id="r1"), mtime=0), {"content-encoding": "gzip"}
     ),
-    "larger than is small": raw(serving.infer_body(id="r1") + b" " * intake.SMALL),
-    "closed afterwards": raw(serving.infer_body(id="r1"), {"connection": "close"}),
-    "old": raw(serving.infer_body(id="r1"), line=f"POST {serving.INFER} HTTP/1.0"),
-    "another method": raw(line=f"PUT {serving.INFER} HTTP/1.1"),
-    "with a query": raw(
+    "larger than is small": sockets.raw(serving.infer_body(id="r1") + b" " * intake.SMALL),
+    "closed afterwards": sockets.raw(serving.infer_body(id="r1"), {"connection": "close"}),
+    "old": sockets.raw(serving.infer_body(id="r1"), line=f"POST {serving.INFER} HTTP/1.0"),
+    "another method": sockets.raw(line=f"PUT {serving.INFER} HTTP/1.1"),
+    "with a query": sockets.raw(
         serving.infer_body(id="r1"), line=f"POST {serving.INFER}?a=/infer HTTP/1.1"
     ),
-    "with a query that looks alike": raw(b"", line="POST /v2/models/tiny?a=/infer HTTP/1.1"),
-    "escaped": raw(serving.infer_body(id="r1"), line="POST /v2/models/%74iny/infer HTTP/1.1"),
+    "with a query that looks alike": sockets.raw(
+        b"", line="POST /v2/models/tiny?a=/infer HTTP/1.1"
+    ),
+    "escaped": sockets.raw(
+        serving.infer_body(id="r1"), line="POST /v2/models/%74iny/infer HTTP/1.1"
+    ),
 }
 
 
@@ -168,116 +86,116 @@ def test_a_whole_request_gets_the_same_bytes_by_the_short_way(
     made: serving.Project, name: str
 ) -> None:
     async def steps(opened: compose.Plane) -> None:
-        door = door_of(opened)
-        async with listening(door) as short, listening(door, short=False) as long:
+        door = sockets.door_of(opened)
+        async with sockets.listening(door) as short, sockets.listening(door, "uvicorn") as long:
             assert await short.ask(WHOLE[name]) == await long.ask(WHOLE[name])
             assert (short.asgi.came, len(long.asgi.came)) == ([], 1)
             assert short.state.total_requests == long.state.total_requests == 1
 
-    run(made, steps)
+    sockets.run(made, steps)
 
 
 @pytest.mark.parametrize("name", LONG_WAY)
 def test_what_is_special_takes_the_long_way(made: serving.Project, name: str) -> None:
     async def steps(opened: compose.Plane) -> None:
-        door = door_of(opened)
-        async with listening(door) as short, listening(door, short=False) as long:
+        door = sockets.door_of(opened)
+        async with sockets.listening(door) as short, sockets.listening(door, "uvicorn") as long:
             assert await short.ask(LONG_WAY[name]) == await long.ask(LONG_WAY[name])
             assert len(short.asgi.came) == len(long.asgi.came) == 1
 
-    run(made, steps)
+    sockets.run(made, steps)
 
 
 def test_a_client_that_waits_to_be_told_to_send_its_body_is_told(made: serving.Project) -> None:
     body = serving.infer_body(id="r1")
-    whole = raw(body, {"expect": "100-continue"})
+    whole = sockets.raw(body, {"expect": "100-continue"})
 
     async def steps(opened: compose.Plane) -> None:
-        async with listening(door_of(opened)) as place:
+        async with sockets.listening(sockets.door_of(opened)) as place:
             reader, writer = await place.connect()
             writer.write(whole[: -len(body)])
             assert await reader.readuntil(b"\r\n\r\n") == b"HTTP/1.1 100 Continue\r\n\r\n"
             writer.write(body)
-            assert (await one(reader)).startswith(b"HTTP/1.1 200 OK")
+            assert (await sockets.one(reader)).startswith(b"HTTP/1.1 200 OK")
             writer.close()
 
-    run(made, steps)
+    sockets.run(made, steps)
 
 
 def test_a_body_in_pieces_is_waited_for_by_the_long_way(made: serving.Project) -> None:
     whole = WHOLE["JSON"]
 
     async def steps(opened: compose.Plane) -> None:
-        async with listening(door_of(opened)) as place:
+        async with sockets.listening(sockets.door_of(opened)) as place:
             answer = await place.ask(whole[:-40], whole[-40:-20], whole[-20:])
             assert answer == await place.ask(whole)
             assert place.asgi.came == [serving.INFER]
 
-    run(made, steps)
+    sockets.run(made, steps)
 
 
 def test_a_head_in_pieces_does_not_matter(made: serving.Project) -> None:
     whole = WHOLE["JSON"]
 
     async def steps(opened: compose.Plane) -> None:
-        async with listening(door_of(opened)) as place:
+        async with sockets.listening(sockets.door_of(opened)) as place:
             answer = await place.ask(whole[:9], whole[9:40], whole[40:])
             assert answer == await place.ask(whole)
             assert place.asgi.came == []
 
-    run(made, steps)
+    sockets.run(made, steps)
 
 
 def test_requests_sent_at_once_are_answered_in_their_order(made: serving.Project) -> None:
     names = [f"r{number}" for number in range(6)]
-    wire_bytes = b"".join(raw(serving.infer_body(id=name)) for name in names)
+    wire_bytes = b"".join(sockets.raw(serving.infer_body(id=name)) for name in names)
 
     async def steps(opened: compose.Plane) -> None:
-        async with listening(door_of(opened)) as place:
+        async with sockets.listening(sockets.door_of(opened)) as place:
             reader, writer = await place.connect()
             writer.write(wire_bytes)
-            answers = [await one(reader) for _ in names]
+            answers = [await sockets.one(reader) for _ in names]
             found = [json.loads(answer.split(b"\r\n\r\n", 1)[1])["id"] for answer in answers]
             assert found == names
             # The connection goes on, by the short way again.
             before = len(place.asgi.came)
             writer.write(WHOLE["JSON"])
-            assert (await one(reader)).startswith(b"HTTP/1.1 200 OK")
+            assert (await sockets.one(reader)).startswith(b"HTTP/1.1 200 OK")
             assert len(place.asgi.came) == before
             writer.close()
 
-    run(made, steps)
+    sockets.run(made, steps)
 
 
 def test_other_paths_and_ours_share_a_connection(made: serving.Project) -> None:
-    ready = raw(line="GET /v2/health/ready HTTP/1.1")
+    ready = sockets.raw(line="GET /v2/health/ready HTTP/1.1")
 
     async def steps(opened: compose.Plane) -> None:
-        async with listening(door_of(opened)) as place:
+        async with sockets.listening(sockets.door_of(opened)) as place:
             reader, writer = await place.connect()
             for part in (WHOLE["JSON"], ready, WHOLE["binary"], ready):
                 writer.write(part)
-                assert (await one(reader)).startswith(b"HTTP/1.1 200 OK")
+                assert (await sockets.one(reader)).startswith(b"HTTP/1.1 200 OK")
             assert place.asgi.came == ["/v2/health/ready"] * 2
             writer.close()
 
-    run(made, steps)
+    sockets.run(made, steps)
 
 
 def test_what_is_no_http_is_refused(made: serving.Project) -> None:
     async def steps(opened: compose.Plane) -> None:
-        async with listening(door_of(opened)) as place:
+        async with sockets.listening(sockets.door_of(opened)) as place:
             reader, writer = await place.connect()
             writer.write(b"nonsense\r\n\r\n")
             assert (await reader.read()).startswith(b"HTTP/1.1 400 Bad Request")
             writer.close()
 
-    run(made, steps)
+    sockets.run(made, steps)
 
 
 def test_the_answer_to_a_client_that_hung_up_is_stored(made: serving.Project) -> None:
     async def steps(opened: compose.Plane) -> None:
-        async with listening(door_of(opened)) as place:
+        async with sockets.listening(sockets.door_of(opened)) as place:
             _, writer = await place.connect()
             writer.write(WHOLE["JSON"])
             await writer.drain()
@@ -285,52 +203,36 @@ def test_the_answer_to_a_client_that_hung_up_is_stored(made: serving.Project) ->
             await serving.until(lambda: bool(serving.stored(opened.log, records.Prediction)))
             assert (await place.ask(WHOLE["binary"])).startswith(b"HTTP/1.1 200 OK")
 
-    run(made, steps)
+    sockets.run(made, steps)
 
 
 def test_a_failing_model_is_answered_as_by_the_long_way(made: serving.Project) -> None:
     made.route(champion=made.add(artifacts.failing_classifier, above=1.5))
-    failing = raw(serving.infer_body([[2.0] * 4], id="r1"))
+    failing = sockets.raw(serving.infer_body([[2.0] * 4], id="r1"))
 
     async def steps(opened: compose.Plane) -> None:
-        door = door_of(opened)
-        async with listening(door) as short, listening(door, short=False) as long:
+        door = sockets.door_of(opened)
+        async with sockets.listening(door) as short, sockets.listening(door, "uvicorn") as long:
             answer = await short.ask(failing)
             assert answer.startswith(b"HTTP/1.1 503")
             assert answer == await long.ask(failing)
 
-    run(made, steps)
-
-
-class Slow:
-    """A door that answers when it is told to."""
-
-    open = True
-
-    def __init__(self) -> None:
-        self.asked: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self.gate: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-
-    async def infer(self, path: str, headers: http.Headers, body: bytes) -> http.Response:
-        del path, headers, body
-        self.asked.set_result(None)
-        await self.gate
-        return http.Response(200, b"{}")
+    sockets.run(made, steps)
 
 
 def test_a_request_that_is_under_way_is_answered_before_its_connection_is_drained() -> None:
     async def main() -> None:
-        slow = Slow()
-        async with listening(slow) as place, asyncio.timeout(30.0):
+        slow = sockets.Slow()
+        async with sockets.listening(slow) as place, asyncio.timeout(30.0):
             reader, writer = await place.connect()
             idle, other = await place.connect()
-            writer.write(raw(b"{}"))
+            writer.write(sockets.raw(b"{}"))
             await slow.asked
             await serving.until(lambda: len(place.state.connections) == 2)
             for connection in list(place.state.connections):
                 connection.shutdown()
             slow.gate.set_result(None)
-            assert b"\r\nconnection: close\r\n" in await one(reader)
+            assert b"\r\nconnection: close\r\n" in await sockets.one(reader)
             assert await reader.read() == b""
             assert await idle.read() == b""
             await serving.until(lambda: not place.state.connections)
@@ -342,12 +244,12 @@ def test_a_request_that_is_under_way_is_answered_before_its_connection_is_draine
 
 def test_nothing_is_written_to_a_client_that_hung_up() -> None:
     async def main() -> None:
-        slow = Slow()
-        async with listening(slow) as place, asyncio.timeout(30.0):
+        slow = sockets.Slow()
+        async with sockets.listening(slow) as place, asyncio.timeout(30.0):
             _, writer = await place.connect()
-            writer.write(raw(b"{}"))
+            writer.write(sockets.raw(b"{}"))
             await slow.asked
-            writer.transport.abort()
+            sockets.hang_up(writer)
             await serving.until(lambda: not place.state.connections)
             slow.gate.set_result(None)
             await asyncio.sleep(0)
@@ -358,40 +260,40 @@ def test_nothing_is_written_to_a_client_that_hung_up() -> None:
 
 def test_a_connection_without_requests_is_closed_after_its_time(made: serving.Project) -> None:
     async def steps(opened: compose.Plane) -> None:
-        async with listening(door_of(opened), keep_alive=0.05) as place:
+        async with sockets.listening(sockets.door_of(opened), keep_alive=0.05) as place:
             reader, writer = await place.connect()
             writer.write(WHOLE["JSON"])
-            await one(reader)
+            await sockets.one(reader)
             assert await reader.read() == b""
             writer.close()
 
-    run(made, steps)
+    sockets.run(made, steps)
 
 
 def test_a_client_that_goes_on_keeps_its_connection(made: serving.Project) -> None:
     async def steps(opened: compose.Plane) -> None:
-        async with listening(door_of(opened), keep_alive=0.2) as place:
+        async with sockets.listening(sockets.door_of(opened), keep_alive=0.2) as place:
             reader, writer = await place.connect()
             for _ in range(8):
                 writer.write(WHOLE["JSON"])
-                assert (await one(reader)).startswith(b"HTTP/1.1 200 OK")
+                assert (await sockets.one(reader)).startswith(b"HTTP/1.1 200 OK")
                 await asyncio.sleep(0.05)
             # A request that has begun is not cut off either.
             writer.write(WHOLE["JSON"][:30])
             await asyncio.sleep(0.4)
             writer.write(WHOLE["JSON"][30:])
-            assert (await one(reader)).startswith(b"HTTP/1.1 200 OK")
+            assert (await sockets.one(reader)).startswith(b"HTTP/1.1 200 OK")
             writer.close()
 
-    run(made, steps)
+    sockets.run(made, steps)
 
 
 def test_before_the_data_plane_is_open_the_inner_application_answers() -> None:
     async def main() -> None:
         door = front.Front(serving.nothing, lambda: None)
-        async with listening(door) as place, asyncio.timeout(30.0):
+        async with sockets.listening(door) as place, asyncio.timeout(30.0):
             reader, writer = await place.connect()
-            writer.write(raw(b"{}", {"connection": "close"}))
+            writer.write(sockets.raw(b"{}", {"connection": "close"}))
             assert (await reader.read()).startswith(b"HTTP/1.1 404")
             assert place.asgi.came == [serving.INFER]
             writer.close()
