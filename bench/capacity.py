@@ -1,7 +1,8 @@
 """What a rate of requests needs, computed from measured costs: cores, partitions, disk.
 
-`python bench/capacity.py` puts the figures of `results/eventlog.json` into `docs/capacity.md`,
-between the two marks; a test compares the two. Everything here but the files is pure.
+`python bench/capacity.py` puts the figures of `results/eventlog.json` and `results/monitors.json`
+into `docs/capacity.md`, between the two marks; a test compares the two. Everything here but the
+files is pure.
 """
 
 from __future__ import annotations
@@ -13,9 +14,11 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 ROOT = Path(__file__).resolve().parents[1]
-RESULTS = ROOT / "bench" / "results" / "eventlog.json"
+RESULTS = ROOT / "bench" / "results"
 DOCUMENT = ROOT / "docs" / "capacity.md"
 BEGIN, END = "<!-- capacity: begin -->", "<!-- capacity: end -->"
+AS_PLANNED = "10% mirrored, 5% labelled"
+"""The load of `bench/monitors.py` that is the one of `Load`."""
 OURS = "our event: MessagePack, raw tensors"
 DAY_SECONDS = 86_400
 
@@ -37,6 +40,8 @@ class Costs(NamedTuple):
         Committing an event that came from Kafka, in groups.
     fold, join
         The monitor's work on a prediction and on a label.
+    judge
+        Of the one member of a group that judges, for all facts of a request.
     stored_bytes, sent_bytes
         Of a prediction with 30 numbers: its row, and its record with headers.
     large_bytes
@@ -51,6 +56,7 @@ class Costs(NamedTuple):
     store: float
     fold: float
     join: float
+    judge: float
     stored_bytes: int
     sent_bytes: int
     large_bytes: int
@@ -98,11 +104,13 @@ class Plan(NamedTuple):
     events
         A second: predictions, feedback and shadow answers.
     servers, relays, monitors
-        Cores of each.
+        Cores of each. A machine has one relay, on one core, so as many machines serve at least.
     partitions
         Of each topic of events about requests: twice the monitors, so that they can grow.
     replica_rate
         Events a second that one follower can store on one core.
+    judge_rate
+        Requests a second whose facts one member can fold on one core; a group has one that does.
     local_bytes, large_bytes
         On all servers' disks together; the second where a request has 1,024 numbers.
     kafka_bytes
@@ -117,6 +125,7 @@ class Plan(NamedTuple):
     monitors: int
     partitions: int
     replica_rate: float
+    judge_rate: float
     local_bytes: float
     large_bytes: float
     kafka_bytes: float
@@ -126,7 +135,7 @@ class Plan(NamedTuple):
 def plan(load: Load, costs: Costs) -> Plan:
     """Compute what a load needs.
 
-    >>> costs = Costs(2e-4, 1e-5, 1e-4, 1e-4, 5e-6, 1e-5, 3e-5, 2e-5, 1000, 1200, 5000)
+    >>> costs = Costs(2e-4, 1e-5, 1e-4, 1e-4, 5e-6, 1e-5, 3e-5, 2e-5, 1e-5, 999, 1200, 5000)
     >>> found = plan(Load(1000.0, label_share=0.0, mirror_share=0.0, busy=0.5), costs)
     >>> found.servers, found.relays, found.monitors, found.partitions
     (1, 1, 1, 2)
@@ -148,6 +157,7 @@ def plan(load: Load, costs: Costs) -> Plan:
         monitors=monitors,
         partitions=2 * monitors,
         replica_rate=load.busy / (costs.receive + costs.store),
+        judge_rate=load.busy / costs.judge,
         local_bytes=kept * costs.stored_bytes,
         large_bytes=kept * costs.large_bytes,
         kafka_bytes=day * load.kafka_days * costs.sent_bytes * load.replication,
@@ -165,8 +175,8 @@ def _cores(seconds: float, busy: float) -> int:
     return max(1, math.ceil(round(seconds / busy, 9)))
 
 
-def costs(rows: Sequence[Mapping[str, Any]]) -> Costs:
-    """Take the costs out of the rows of the benchmark."""
+def costs(rows: Sequence[Mapping[str, Any]], monitors: Sequence[Mapping[str, Any]]) -> Costs:
+    """Take the costs out of the rows of the benchmarks of the event log and of monitors."""
 
     def one(part: str, contestant: str, column: str) -> float:
         return next(
@@ -188,6 +198,10 @@ def costs(rows: Sequence[Mapping[str, Any]]) -> Costs:
         store=cpu("commit, 1 KiB", "NORMAL, 128 a commit"),
         fold=cpu("stages", "monitor: a prediction decoded and folded"),
         join=cpu("stages", "label join: feedback of known requests"),
+        judge=next(
+            float(row["judge, CPU us/request"]) for row in monitors if row["load"] == AS_PLANNED
+        )
+        / 1e6,
         stored_bytes=int(one(small, OURS, "bytes")),
         sent_bytes=int(one(small, "CloudEvents binary (Kafka)", "bytes")),
         large_bytes=int(one("encoding, 1024 numbers", OURS, "bytes")),
@@ -203,6 +217,7 @@ STAGES = {
     "follower: commit to the replica, in groups": "store",
     "monitor: decode and fold a prediction": "fold",
     "monitor: join a label": "join",
+    "the monitor of a group that judges: fold the facts of a request": "judge",
 }
 RATES = (1_000, 10_000, 100_000)
 
@@ -219,10 +234,17 @@ def text(found: Costs) -> str:
     rows = {
         "events/s (with labels and mirrored answers)": [f"{_round(p.events):,}" for p in plans],
         "cores for servers": [f"{p.servers:,}" for p in plans],
-        "cores for relays": [f"{p.relays:,}" for p in plans],
+        "cores for relays, one a machine: so many machines serve at least": [
+            f"{p.relays:,}" for p in plans
+        ],
         "cores for monitors": [f"{p.monitors:,}" for p in plans],
         "partitions of a topic": [f"{p.partitions:,}" for p in plans],
-        "events/s that one replica on one core takes": [_rate(p) for p in plans],
+        "events/s that one replica on one core takes": [
+            _rate(p.replica_rate, p.events) for p in plans
+        ],
+        "requests/s that the one monitor that judges takes": [
+            _rate(p.judge_rate, rate) for p, rate in zip(plans, RATES, strict=True)
+        ],
         "disk of all servers, one day, 30 numbers a request": [_gb(p.local_bytes) for p in plans],
         "disk of all servers, one day, 1,024 numbers": [_gb(p.large_bytes) for p in plans],
         "disk of all brokers, seven days, three copies, 30 numbers": [
@@ -234,9 +256,8 @@ def text(found: Costs) -> str:
     return "\n".join(lines)
 
 
-def _rate(found: Plan) -> str:
-    enough = "" if found.events <= found.replica_rate else ", too few"
-    return f"{_round(found.replica_rate):,}{enough}"
+def _rate(most: float, wanted: float) -> str:
+    return f"{_round(most):,}{'' if wanted <= most else ', too few'}"
 
 
 def _gb(size: float) -> str:
@@ -261,8 +282,12 @@ def filled(document: str, found: Costs) -> str:
 
 
 def read() -> Costs:
-    """The costs that the last committed run of the benchmark measured."""
-    return costs(json.loads(RESULTS.read_text("utf-8"))["rows"])
+    """The costs that the last committed runs of the benchmarks measured."""
+    log, monitors = (
+        json.loads((RESULTS / name).read_text("utf-8"))["rows"]
+        for name in ("eventlog.json", "monitors.json")
+    )
+    return costs(log, monitors)
 
 
 def main() -> None:

@@ -1,133 +1,80 @@
 """What a request costs a monitor, by part: what members of a group share, and what one must do.
 
-Run it as `make bench-monitors` (a few seconds). CPU times of one process over requests with a
-mirrored answer each and a label for every other, inputs of 4 KiB and 25 features; reading from the
-log or from Kafka is not in them.
+Run it as `make bench-monitors` (a minute). CPU times of one process over requests to a tiny model
+of four inputs; reading from the log or from Kafka is not in them. `bench/capacity.py` takes from
+the results how many requests the one that judges can fold.
 """
 
 from __future__ import annotations
 
+import argparse
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable
 from pathlib import Path
-from typing import TypeVar
+from typing import NamedTuple, TypeVar
 
-import numpy as np
-import numpy.typing as npt
+sys.path.append(str(Path(__file__).resolve().parents[1]))
 
-from coppice import artifact, records, settings
-from monitoring import drift, facts, fold, intake, knowledge, shard, state, watch
+import report
 
-MODEL, STABLE, CANDIDATE = "tiny", "tiny:aaaaaaaaaaaa", "tiny:bbbbbbbbbbbb"
+from coppice import records, settings
+from monitoring import facts, fold, intake, knowledge, shard, state, versions
+from tests.support import worlds
+
 REQUESTS = 8000
 BATCH = 500
+"""Facts that are encoded together, and requests that are made together."""
 ROUNDS = 5
+QUICK = 500
+"""Requests of a quick run, which is of two rounds."""
 S = TypeVar("S")
 T = TypeVar("T")
 
-
-class Known:
-    """Knows every version, and has no reference: drift is not what is measured."""
-
-    def manifest(self, version: str) -> artifact.Manifest:
-        """Return the same for every version."""
-        del version
-        return artifact.Manifest(
-            name=MODEL,
-            task="multiclass",
-            classes=tuple("abcdefghij"),
-            inputs=(artifact.TensorSpec("x", "float32", (8, 128)),),
-            accepted=0.9,
-            accepted_rows=1000,
-            created_at=0.0,
-        )
-
-    def look(self, version: str, features: knowledge.FeatureRows) -> None:
-        """Return nothing: there is no reference."""
-
-    def beside(
-        self,
-        version: str,
-        features: knowledge.FeatureRows,
-        look: drift.DriftLook,
-        seen: Mapping[str, int],
-    ) -> watch.Beside:
-        """Return nothing found."""
-        del version, features, look, seen
-        return watch.Beside()
-
-    def slice_look(self, version: str, name: str, features: knowledge.FeatureRows) -> None:
-        """Return nothing: there is no reference."""
-
-    def label_look(self, version: str, targets: Sequence[float]) -> None:
-        """Return nothing: there is no reference."""
+NOTES = """The least of five rounds, CPU time of one process in user and kernel, over requests to a
+tiny model of four inputs, with windows of drift as they are by default; reading from the log or
+from Kafka is not in it, nor are verdicts. *alone* is a single monitor. In a group each *member*
+reads, reduces and joins the events of its partitions and encodes facts of them; one of them also
+*judges*: it decodes and folds the facts of every request, so one core bounds how many requests a
+group can take. The second load is that of `docs/capacity.md`."""
 
 
-def events(count: int) -> list[records.Event]:
-    """Make requests that are answered twice, and half of them labelled."""
-    random = np.random.default_rng(0)
-    pack = records.Tensor.of
-    found: list[tuple[float, records.Record]] = [(1.0, _started())]
-    for number in range(count):
-        name, now = records.uuid7(), 2.0 + 0.001 * number
-        scores = random.random((1, 10), dtype=np.float32)
-        # One in twenty gets another answer.
-        other = random.random((1, 10), dtype=np.float32) if number % 20 == 0 else scores
-        found.append((now, _prediction(name, scores, random)))
-        mirrored = records.Shadow(
-            request_id=name,
-            model=MODEL,
-            version=CANDIDATE,
-            role="candidate",
-            against=STABLE,
-            outputs={"scores": pack(other)},
-            agrees=(True,),
-        )
-        found.append((now + 0.0003, mirrored))
-        if number % 2:
-            given = (int(scores.argmax()),)
-            label = records.Feedback(request_id=name, model=MODEL, labels=given, labelled_at=now)
-            found.append((now + 0.0006, label))
-    return [records.seal(record, source="bench", now=now) for now, record in found]
+class Load(NamedTuple):
+    """Which share of the requests is mirrored, and which is labelled."""
+
+    name: str
+    mirrored: float
+    labelled: float
 
 
-def _started() -> records.Rollout:
-    return records.Rollout(
-        model=MODEL,
-        stage="shadow",
-        champion=STABLE,
-        candidate=CANDIDATE,
-        outcome="started",
-        reason="",
-    )
+LOADS = (
+    Load("all mirrored, half labelled", 1.0, 0.5),
+    Load("10% mirrored, 5% labelled", 0.1, 0.05),
+)
 
 
-def _prediction(
-    name: str, scores: npt.NDArray[np.float32], random: np.random.Generator
-) -> records.Prediction:
-    pack = records.Tensor.of
-    return records.Prediction(
-        request_id=name,
-        model=MODEL,
-        version=STABLE,
-        lane="stable",
-        propensity=1.0,
-        key_hash="k",
-        slices={"pen": "ink"},
-        inputs={"x": pack(random.random((1, 8, 128), dtype=np.float32))},
-        features=pack(random.random((1, 25), dtype=np.float32)),
-        outputs={"scores": pack(scores)},
-        latency_seconds=0.001,
-    )
+def traffic(world: worlds.World, load: Load, requests: int) -> list[records.Event]:
+    """Make requests during a trial, and what comes with them."""
+    champion = world.version(*worlds.FAITHFUL)
+    world.rollout(champion)
+    candidate = world.version(*worlds.FAITHFUL)
+    world.rollout(champion, candidate=candidate)
+    mirrored, labelled = int(BATCH * load.mirrored), int(BATCH * load.labelled)
+    for _ in range(0, requests, BATCH):
+        if mirrored < BATCH:
+            world.serve(BATCH - mirrored, champion, labelled=False)
+        ids = world.serve(mirrored, champion, mirrors=[(candidate, "candidate")], labelled=False)
+        world.label(ids[:labelled])
+        world.clock.advance(1.0)
+    return world.log.read("", 10 * requests).events
 
 
 def timed(work: Callable[[], T]) -> tuple[float, T]:
-    """Return the microseconds of CPU a request, and what was made."""
+    """Return the seconds of CPU, and what was made."""
     began = time.process_time()
     made = work()
-    return (time.process_time() - began) / REQUESTS * 1e6, made
+    return time.process_time() - began, made
 
 
 def each(take: Callable[[S], None], given: list[S]) -> None:
@@ -136,13 +83,14 @@ def each(take: Callable[[S], None], given: list[S]) -> None:
         take(item)
 
 
-def once(found: list[records.Event], tree: settings.Settings) -> dict[str, float]:
-    """Measure every part once."""
-    alone = intake.Intake(state.State.empty(tree), tree, Known())
-    known = state.State.empty(tree)
-    scorings = knowledge.Scorings(Known())
-    part = shard.Shard(known.requests, {}, tree, scorings)
-    whole = fold.Fold(known, tree, Known(), scorings)
+def once(
+    found: list[records.Event], known: versions.Versions, tree: settings.Settings
+) -> dict[str, float]:
+    """Measure every part once, seconds; and the bytes of the facts."""
+    apart, scorings = state.State.empty(tree), knowledge.Scorings(known)
+    alone = intake.Intake(state.State.empty(tree), tree, known)
+    part = shard.Shard(apart.requests, {}, tree, scorings)
+    whole = fold.Fold(apart, tree, known, scorings)
     single, _ = timed(lambda: each(alone.take, found))
     sharded, told = timed(lambda: [fact for fact in map(part.take, found) if fact is not None])
     starts = range(0, len(told), BATCH)
@@ -150,33 +98,49 @@ def once(found: list[records.Event], tree: settings.Settings) -> dict[str, float
     decoding, got = timed(lambda: [fact for batch in sent for fact in facts.decode(batch)])
     folding, _ = timed(lambda: each(whole.take, got))
     return {
-        "single": single,
-        "shard": sharded,
-        "encode": encoding,
-        "decode": decoding,
-        "fold": folding,
-        "bytes": sum(map(len, sent)) / REQUESTS,
+        "alone": single,
+        "member": sharded + encoding,
+        "judge": decoding + folding,
+        "bytes": float(sum(map(len, sent))),
+    }
+
+
+def row(load: Load, requests: int, rounds: int) -> dict[str, str | float]:
+    """Measure a load: the least of some rounds, for each request."""
+    with tempfile.TemporaryDirectory() as folder:
+        world = worlds.World(Path(folder))
+        found = traffic(world, load, requests)
+        # The first round also calibrates the detectors, which is done once for a version.
+        known = versions.Versions(world.registry, world.settings)
+        measured = [once(found, known, world.settings) for _ in range(rounds)]
+    best = {name: min(one[name] for one in measured) / requests for name in measured[0]}
+    return {
+        "load": load.name,
+        "alone, CPU us/request": round(1e6 * best["alone"], 1),
+        "member, CPU us/request": round(1e6 * best["member"], 1),
+        "judge, CPU us/request": round(1e6 * best["judge"], 1),
+        "judge / alone": round(best["judge"] / best["alone"], 2),
+        "bytes of facts": round(best["bytes"]),
+        "bytes of events": round(sum(len(event.data) for event in found) / requests),
     }
 
 
 def main() -> None:
-    """Print the least of some rounds."""
-    found = events(REQUESTS)
-    with tempfile.TemporaryDirectory() as folder:
-        tree = settings.Settings(root=Path(folder), project={"name": MODEL, "task": "multiclass"})
-        rounds = [once(found, tree) for _ in range(ROUNDS)]
-    best = {name: min(measured[name] for measured in rounds) for name in rounds[0]}
-    shared = best["shard"] + best["encode"]
-    judging = best["decode"] + best["fold"]
-    event_bytes = sum(len(event.data) for event in found) / REQUESTS
-    lines = [
-        f"a single monitor     {best['single']:6.1f} us a request",
-        f"  a member           {shared:6.1f} us, of which encoding {best['encode']:.1f}",
-        f"  the one that judges{judging:6.1f} us, of which decoding {best['decode']:.1f}",
-        f"  judging is {judging / best['single']:.0%} of a single monitor's time",
-        f"  facts are {best['bytes']:.0f} bytes a request, its events {event_bytes:.0f}",
-    ]
-    sys.stdout.write("\n".join(lines) + "\n")
+    """Measure every load and write the report."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--quick", action="store_true", help="few requests, two rounds")
+    parser.add_argument("--out", type=Path, default=report.RESULTS, help="folder of the results")
+    options = parser.parse_args()
+    requests, rounds = (QUICK, 2) if options.quick else (REQUESTS, ROUNDS)
+    rows = [row(load, requests, rounds) for load in LOADS]
+    report.Report(
+        name="monitors",
+        title="What a request costs a monitor, alone and in a group",
+        rows=rows,
+        targets=[],
+        packages=("msgspec", "numpy", "evidently"),
+        notes=NOTES,
+    ).write(options.out)
 
 
 if __name__ == "__main__":

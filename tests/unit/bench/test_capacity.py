@@ -15,6 +15,7 @@ COSTS = capacity.Costs(
     store=0.00001,
     fold=0.00003,
     join=0.00002,
+    judge=0.00004,
     stored_bytes=500,
     sent_bytes=800,
     large_bytes=5000,
@@ -63,6 +64,11 @@ def test_a_replica_takes_what_one_core_receives_and_stores(found: capacity.Plan)
     assert found.replica_rate == pytest.approx(8333.3, abs=0.1)
 
 
+def test_one_member_of_a_group_folds_the_facts_of_every_request(found: capacity.Plan) -> None:
+    # 0.5 / 0.04 ms, whatever is asked for.
+    assert found.judge_rate == pytest.approx(12_500)
+
+
 def test_disks_hold_the_days_that_are_kept(found: capacity.Plan) -> None:
     # 13,000 * 86,400 events a day, 2 days of 500 bytes twice; of 5,000 bytes; 7 days of 800 thrice.
     assert found.local_bytes == pytest.approx(2.2464e12)
@@ -89,6 +95,13 @@ def test_a_replica_that_cannot_follow_is_called_so() -> None:
     row = next(line for line in capacity.text(COSTS).splitlines() if "replica on one core" in line)
 
     assert row.endswith("| 10,000 | 10,000, too few | 10,000, too few |")
+
+
+def test_a_judge_that_cannot_follow_is_called_so() -> None:
+    # 0.6 / 0.04 ms = 15,000 requests a second.
+    row = next(line for line in capacity.text(COSTS).splitlines() if "that judges takes" in line)
+
+    assert row.endswith("| 15,000 | 15,000 | 15,000, too few |")
 
 
 def test_only_what_lies_between_the_marks_is_renewed() -> None:

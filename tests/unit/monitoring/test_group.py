@@ -91,6 +91,21 @@ def test_a_member_that_is_told_to_end_hands_over_and_is_not_stuck(
     }
 
 
+def test_who_judges_next_goes_on_behind_all_that_was_folded(
+    world: worlds.World, cluster: clusters.Cluster
+) -> None:
+    version = world.version(*worlds.FAITHFUL)
+    world.serve(3, version, labelled=False)
+    cluster.write(world.log.read("", 100).events)
+    # It saves in its first turn, and folds the facts in its second.
+    member(world, cluster.member()).run(turns(2))
+    cluster.members.clear()
+    following = cluster.member()
+    member(world, following)
+    told = len(cluster.places[envelope.FACTS, 0])
+    assert following.offsets[envelope.FACTS, 0] == told > 0
+
+
 def test_a_cluster_that_does_not_answer_ends_the_member(
     world: worlds.World, cluster: clusters.Cluster
 ) -> None:
