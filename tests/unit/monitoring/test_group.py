@@ -25,6 +25,14 @@ class Stuck(clusters.Member):
         raise errors.EventLogError(message)
 
 
+class Unacknowledged(clusters.Member):
+    """A feed whose cluster takes no facts."""
+
+    def send(self, batches: Sequence[bytes]) -> None:
+        message = f"{len(batches)} batches were not acknowledged"
+        raise errors.EventLogError(message)
+
+
 @pytest.fixture
 def world(tmp_path: Path) -> worlds.World:
     return worlds.World(tmp_path)
@@ -112,3 +120,13 @@ def test_a_cluster_that_does_not_answer_ends_the_member(
     monitor = member(world, Stuck(cluster, 0, 100))
     with pytest.raises(errors.MemberStuck, match=r"no answer in 0\.2 s; the monitor ends"):
         monitor.run(turns(1))
+
+
+def test_a_member_that_is_stuck_leaves_no_place_behind_what_was_not_acknowledged(
+    world: worlds.World, cluster: clusters.Cluster
+) -> None:
+    monitor = member(world, Unacknowledged(cluster, 0, 100))
+    before = files(world.settings.home)
+    with pytest.raises(errors.MemberStuck, match=r"not acknowledged; the monitor ends"):
+        monitor.run(turns(1))
+    assert files(world.settings.home) == before

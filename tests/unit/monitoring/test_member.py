@@ -57,6 +57,14 @@ class Group:
         return [msgspec.msgpack.decode(letter.value, type=order.Batch) for letter in new]
 
 
+class Unacknowledged(group.Member):
+    """A feed whose cluster takes no facts."""
+
+    def send(self, batches):
+        message = f"{len(batches)} batches were not acknowledged"
+        raise errors.EventLogError(message)
+
+
 @pytest.fixture
 def seen():
     return []
@@ -110,6 +118,18 @@ def test_who_takes_over_goes_on_where_the_last_one_left_off(alone):
     (fact,) = [fact for batch in alone.turn() for fact in facts.decode(batch.facts)]
     assert fact.what.version == STABLE
     assert len(fact.scored) == 1
+
+
+def test_a_place_is_not_saved_before_its_facts_are_acknowledged(alone):
+    alone.feed.__class__ = Unacknowledged
+    alone.write(traffic.prediction("r", STABLE, [1]))
+    alone.clock.advance(max(GRACE, member.SAVE_SECONDS))
+    with pytest.raises(errors.EventLogError, match="not acknowledged"):
+        alone.turn()
+    # It dies now; whoever comes next tells the fact.
+    alone.member = alone.start()
+    assert alone.feed.offsets["coppice.prediction.v1", 0] == 0
+    assert subjects(alone.turn()) == ["r"]
 
 
 def test_what_was_saved_by_other_settings_is_not_used(alone):
