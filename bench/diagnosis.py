@@ -23,8 +23,9 @@ import report
 import variants
 from torch import nn
 
+from coppice import onset
 from coppice.project import Split
-from monitoring import diagnosis, performance, slice_loss
+from monitoring import diagnosis, judge, performance, slice_loss
 
 Pixels: TypeAlias = npt.NDArray[Any]
 Score: TypeAlias = npt.NDArray[np.floating[Any]]
@@ -58,17 +59,18 @@ NOTES = """Rows are what was planted, columns what was found.
 
 Each stream has 600 labelled rows as usual, a fiftieth of them in low light, then 2,000 of which 30%
 or 60% are in low light (or negatives). The alarm is the monitor's own e-CUSUM (tolerance 5 points),
-the diagnosis its own on the last 400 labelled rows; while it is open it is tried again after 20
-more. *labels to the alarm* and *to the cause* are medians, from the shift on. *slice named* counts
-right causes whose reason named the slice, low light or negatives. *right later* is the share of
-right causes when the monitor looks again, 100 labels after it found one. Networks and scans are
-real (`bench/variants.py`), five seeds of each.
+the diagnosis its own on those of the last 400 labelled rows since which scores are lower, at least
+100; while it is open it is tried again after 20 more. *labels to the alarm* and *to the cause* are
+medians, from the shift on. *slice named* counts right causes whose reason named the slice, low
+light or negatives. *right later* is the share of right causes when the monitor looks again, 100
+labels after it found one. Networks and scans are real (`bench/variants.py`), five seeds of each.
 
-Why some are wrong: the alarm comes within tens of labels after the shift, so most of the window
-still shows usual days, on which the dense parent or the previous champion were a few points better
-all along. What was usual is known from two scores on 600 holdout rows, that is to about 1.5 points;
-where it is underestimated, a usual advantage passes for half of a decay that has just begun. A
-hundred labels later the window shows enough of the new days (*right later*)."""
+On all of the last 400 rows, as it was before, 230 of the same 240 streams were right, and ten had a
+cause that was not planted: the alarm comes within tens of labels after the shift, so most of such a
+window still shows usual days, on which the dense parent or the previous champion were a few points
+better all along. What was usual is known from two scores on 600 holdout rows, that is to about 1.5
+points; where it is underestimated, a usual advantage passes for half of a decay that has just
+begun."""
 
 
 class Lineage(NamedTuple):
@@ -220,7 +222,8 @@ def follow(case: Case, stream: Stream, accepted: Score) -> Found:
 
 def diagnosed(stream: Stream, end: int, accepted: Score) -> tuple[str, str]:
     """The cause and the reason as the monitor gives them."""
-    recent = slice(max(0, end - WINDOW), end)
+    start = max(0, end - WINDOW)
+    recent = slice(end - onset.rows_since(stream.scores[0, start:end], least=judge.LEAST), end)
     champion, parent, previous = stream.scores[:, recent]
     ours, parents, before = accepted.tolist()
     found = diagnosis.diagnose(

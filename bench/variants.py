@@ -45,7 +45,8 @@ def dense(split: Split, *, seed: int, epochs: int = 12) -> nn.Module:
 def pruned(parent: nn.Module, split: Split, amount: float, *, epochs: int, seed: int) -> nn.Module:
     """Prune a copy of a network and recover it by distillation for so many epochs."""
     model = copy.deepcopy(parent)
-    schedule.prune(model, split, recipe.Recipe(amount=amount), task="multiclass", seed=seed)
+    how = recipe.Recipe(criterion="taylor", amount=amount)
+    schedule.prune(model, split, how, task="multiclass", seed=seed)
     if epochs:
         plan = train.FitPlan(
             task="multiclass",

@@ -12,7 +12,7 @@ from typing import NamedTuple
 import msgspec
 import numpy as np
 
-from coppice import errors, records, settings
+from coppice import errors, onset, records, settings
 from coppice.eventlog import base as eventlog_base
 from monitoring import bets, diagnosis, performance, slice_loss, status, verdict, windows
 from monitoring import state as states
@@ -23,6 +23,9 @@ SOON = 20
 """Further labelled rows after which an open diagnosis is tried again."""
 LATER = 100
 """The same for a cause that was found, lest it turn out to be another."""
+LEAST = 100
+"""So many rows are replayed, where there are so many, even if scores fell later: fewer hold too
+few of the slice in which a fault shows to name it."""
 
 
 class _Found(NamedTuple):
@@ -130,11 +133,16 @@ class Judge:
         compared: dict[records.Cause, str] = {
             cause: tag for cause, tag in tags.items() if tag is not None
         }
-        replayed = self._replay.run(window.recent(), list(compared.values()))
+        chosen = self._settings.decay
+        recent = window.recent()
+        # Rows of better days would drown a decay that has just begun in what was usual all along.
+        since = onset.rows_since(
+            np.array([row.score for row in recent]), least=max(LEAST, chosen.min_labels)
+        )
+        replayed = self._replay.run(recent[-since:], list(compared.values()))
         others: dict[records.Cause, bets.Floats] = {
             cause: replayed.others[tag] for cause, tag in compared.items()
         }
-        chosen = self._settings.decay
         if len(replayed.champion) < chosen.min_labels <= len(replayed.champion) + replayed.missing:
             return diagnosis.Diagnosis(
                 "undecided",

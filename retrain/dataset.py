@@ -27,9 +27,9 @@ from typing import NamedTuple
 
 import numpy as np
 
-from coppice import errors, labels, project, records, settings
+from coppice import errors, labels, onset, project, records, settings
 from coppice.eventlog import base
-from retrain import labelling, onset
+from retrain import labelling
 
 MOST_REPEATS = 10
 """Recent rows are repeated at most so often: more would teach the model those rows by heart."""
@@ -230,7 +230,7 @@ def _recent_rows(examples: Sequence[_Example], tree: settings.Settings) -> int:
     if len(known) < len(scores) or not known:
         return longest
     series = np.concatenate(known)[-longest:]
-    return max(len(series) - onset.onset(series), tree.retrain.min_labels)
+    return onset.rows_since(series, least=tree.retrain.min_labels)
 
 
 def from_log(log: base.IndexedLog, reference: project.Data, tree: settings.Settings) -> Production:

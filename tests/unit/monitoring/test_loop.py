@@ -401,6 +401,23 @@ def test_a_gap_to_the_parent_that_was_accepted_is_not_blamed_on_the_pruning(worl
     assert (last.kind, last.cause) == ("decay", "world")
 
 
+def test_a_young_decay_is_diagnosed_on_the_rows_since_it_began(tmp_path):
+    # 340 rows of usual days, on which the parent is right 22 points more often than its pruned
+    # version, though 10 were known; then 60 on which nobody is right. All 400 would show a decay of
+    # 7.5 points and an unknown advantage of 5.4, more than half of that; the last 100 do not.
+    world = worlds.World(tmp_path, decay={"false_alarm_labels": 1000, "window": 400})
+    parent = world.version(*worlds.FAITHFUL, accepted=0.85)
+    pruned = world.version(1.0, 1.0, 0.0, 0.0, parent=parent, accepted=0.75)
+    world.rollout(pruned)
+    world.serve(340, pruned)
+    world.truth = -world.truth
+    world.serve(60, pruned)
+    world.settle(world.monitor())
+    last = world.verdicts("champion")[-1]
+    assert (last.kind, last.cause) == ("decay", "world")
+    assert "On the last 100 labelled rows" in last.reason
+
+
 def test_a_harmful_candidate_is_found_where_no_request_is_mirrored(tmp_path):
     world = worlds.World(tmp_path, evidence={"mode": "natural"}, rollout={"mirror": 1e-9})
     champion = world.version(*worlds.FAITHFUL)

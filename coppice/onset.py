@@ -1,7 +1,8 @@
 """When a decay began: the point in a series of scores that splits it best into high and low. Pure.
 
-Rows from before the world changed say nothing about the world as it is now. The monitor's alarm
-comes some labels after the change, so the change lies inside the window of recent labels.
+Rows from before the world changed say nothing about the world as it is now, neither to who asks for
+the cause nor to who learns from them. The monitor's alarm comes some labels after the change, so
+the change lies inside the window of recent labels.
 """
 
 from __future__ import annotations
@@ -53,3 +54,19 @@ def onset(scores: Floats) -> int:
     noise = np.sqrt((high.var() * len(high) + low.var() * len(low)) / rows)
     # Rounding leaves a drop of some 1e-16 in a series that is flat.
     return best + 1 if weighed[best] > max(DEVIATIONS * float(noise), 1e-9) else 0
+
+
+def rows_since(scores: Floats, *, least: int) -> int:
+    """Return how many of the newest scores show the world as it is now.
+
+    Those since the onset, though at least so many: a handful says nothing. They may be fewer than
+    `least` only where there are no more.
+
+    >>> rows_since(np.array([1.0] * 20 + [0.0] * 5), least=3)
+    5
+    >>> rows_since(np.array([1.0] * 20 + [0.0] * 5), least=10)
+    10
+    >>> rows_since(np.ones(4), least=10)
+    4
+    """
+    return min(max(len(scores) - onset(scores), least), len(scores))

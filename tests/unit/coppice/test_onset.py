@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from retrain import onset
+from coppice import onset
 
 
 def test_the_fall_is_found_near_where_it_was() -> None:
