@@ -173,11 +173,22 @@ class Connection:
             Somebody else wrote it in between, or this very request was carried out before.
         """
         state = {"if-none-match": "*"} if over is None else {"if-match": over.etag}
-        self._ask(_Ask("PUT", key, {}, state, content, hashlib.sha256(content).hexdigest()))
+        digest = hashlib.sha256(content).hexdigest()
+        if self._ask(_Ask("PUT", key, {}, state, content, digest)) is None:
+            # What was to be replaced is not there any more.
+            raise Taken
 
     def upload(self, key: str, path: Path, digest: str) -> None:
-        """Write a file, whose digest the store checks before it shows the object."""
-        self._ask(_Ask("PUT", key, {}, {"x-amz-meta-sha256": digest}, path, digest))
+        """Write a file, whose digest the store checks before it shows the object.
+
+        Raises
+        ------
+        RegistryProblem
+            The store, or what stands before it, knows no such address.
+        """
+        if self._ask(_Ask("PUT", key, {}, {"x-amz-meta-sha256": digest}, path, digest)) is None:
+            message = f"{self._base} does not take {key} (HTTP 404); check store.endpoint"
+            raise errors.RegistryProblem(message)
 
     def download(self, key: str, path: Path) -> bool:
         """Read an object into a file; false where there is none."""
@@ -280,14 +291,16 @@ class Connection:
             raise Taken
         if status == 404:
             raise errors.RegistryProblem(self._no_bucket())
-        where = answer.headers.get("x-amz-bucket-region")
-        advice = (
-            f"set store.region to {where}"
-            if where and where != self._store.options.region
-            else "check the credentials, their rights on the bucket, and this machine's clock"
-        )
-        message = f"{self._base} refuses (HTTP {status} {code}); {advice}"
+        message = f"{self._base} refuses (HTTP {status} {code}); {self._advice(answer)}"
         raise errors.RegistryProblem(message)
+
+    def _advice(self, answer: httpx.Response) -> str:
+        if answer.status_code == httpx.codes.NOT_IMPLEMENTED:
+            return "it knows no conditional writes (If-Match), which a registry needs: update it"
+        where = answer.headers.get("x-amz-bucket-region")
+        if where and where != self._store.options.region:
+            return f"set store.region to {where}"
+        return "check the credentials, their rights on the bucket, and this machine's clock"
 
     def _no_bucket(self) -> str:
         bucket = self._store.options.bucket

@@ -260,6 +260,18 @@ class TestAliases:
         assert len(writes) == 4
         assert registry.aliases("tiny") == {"champion": tag}
 
+    def test_a_move_over_a_document_that_was_removed_meanwhile_is_made(
+        self, place: s3.Place, proxy: s3.Proxy, pack: Pack, tmp_path: Path
+    ) -> None:
+        registry = place.by(proxy.endpoint).registry(tmp_path / "a")
+        tag = registry.add(pack())
+        registry.point("tiny", {"parent": tag})
+        proxy.faults = [s3.Fault("PUT", "/aliases.json", "404")]
+
+        registry.point("tiny", {"champion": tag})
+
+        assert registry.aliases("tiny") == {"parent": tag, "champion": tag}
+
     def test_a_document_that_does_not_parse_says_what_to_do(
         self, place: s3.Place, tmp_path: Path
     ) -> None:

@@ -159,3 +159,34 @@ def test_a_state_that_another_changed_is_told_at_once(
         bucket.put("aliases.json", b"new", over=over)
 
     assert len(script.lengths) == 1
+
+
+@pytest.mark.parametrize("over", [None, objects.Found(b"old", '"etag"')])
+def test_a_state_that_is_gone_is_another_state(
+    bucket: objects.Connection, script: Script, over: objects.Found | None
+) -> None:
+    # S3 answers 404 to If-Match for an object that somebody removed since it was read.
+    script.statuses = [404]
+
+    with pytest.raises(objects.Taken):
+        bucket.put("aliases.json", b"new", over=over)
+
+
+def test_a_file_that_was_not_taken_is_no_success(
+    bucket: objects.Connection, script: Script, tmp_path: Path
+) -> None:
+    script.statuses = [404]
+    path = tmp_path / "file"
+    path.write_bytes(b"abc")
+
+    with pytest.raises(errors.RegistryProblem, match=r"does not take .*check store\.endpoint"):
+        bucket.upload("file", path, hashlib.sha256(b"abc").hexdigest())
+
+
+def test_a_store_without_conditional_writes_is_told_apart_from_a_wrong_password(
+    bucket: objects.Connection, script: Script
+) -> None:
+    script.statuses = [501]
+
+    with pytest.raises(errors.RegistryProblem, match="no conditional writes"):
+        bucket.put("aliases.json", b"new", over=None)
