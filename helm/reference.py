@@ -116,10 +116,14 @@ def config_schema() -> dict[str, Any]:
 
 
 def schema() -> str:
-    """Return `values.schema.json` with a fresh part for `config`."""
+    """Return `values.schema.json` with a fresh part for `config`, and for where the bucket is."""
     text = (CHART / "values.schema.json").read_text(encoding="utf-8")
     tree = json.loads(text)
     tree["$defs"]["config"] = config_schema()
+    bucket = tree["properties"]["store"]["properties"]["s3"]["properties"]
+    store = settings.Settings.model_json_schema()["$defs"]["StoreSettings"]["properties"]
+    for field in ("bucket", "prefix", "endpoint", "region"):
+        bucket[field]["pattern"] = store[field]["pattern"]
     return json.dumps(tree, indent=2, ensure_ascii=False) + "\n"
 
 

@@ -231,10 +231,13 @@ def test_a_release_whose_name_no_service_can_have_is_refused(name: str) -> None:
         ("server__maxSurge", "25"),
         ("podDisruptionBudget__maxUnavailable", "-1%"),
         ("listen", "127.0.0.1"),
+        ("store__s3__prefix", "models/"),
+        ("store__s3__region", "EU (Ireland)"),
+        ("store__s3__endpoint", "minio:9000"),
         ("server__resources", {"requests": {"cpu": -1}}),
     ],
 )
-def test_what_no_cluster_takes_is_refused_by_the_schema(place: str, value: Any) -> None:
+def test_what_no_cluster_and_no_pod_takes_is_refused_by_the_schema(place: str, value: Any) -> None:
     with pytest.raises(chart.engine().HelmValuesError):
         release("local", **{place: value})
 
