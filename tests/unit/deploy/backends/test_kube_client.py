@@ -83,6 +83,9 @@ def test_a_patch_of_an_older_version_is_refused(cluster: Cluster) -> None:
     with pytest.raises(errors.ClusterConflict, match="somebody else wrote it"):
         ask(cluster, lambda c: c.patch(ROLLOUTS, "digits", change(6, resourceVersion=before)))
 
+    # Whoever planned on another state plans again at once; the same request would never be taken.
+    assert cluster.requests["patch rollouts"] == 2
+
 
 def test_the_status_is_changed_through_its_own_door_only(cluster: Cluster) -> None:
     cluster.add(ROLLOUT)
