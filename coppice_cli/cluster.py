@@ -22,7 +22,7 @@ class Snapshot:
         The log.
     """
 
-    def __init__(self, log: kafka.KafkaLog) -> None:
+    def __init__(self, log: base.Readable) -> None:
         self._log = log
         self._end = log.end()
 
@@ -57,16 +57,18 @@ def opened(tree: settings.Settings) -> Iterator[kafka.KafkaLog]:
         log.close()
 
 
-def newest(log: kafka.KafkaLog, limit: int, kind: type[records.Record] | None) -> base.Batch:
-    """Return the newest events of a kind (or of any), oldest first, and the log's end.
+def newest(log: base.Readable, limit: int, kind: type[records.Record] | None) -> base.Batch:
+    """Return the newest events of a kind (or of any), each once, oldest first, and the log's end.
 
     Kafka keeps no order between partitions, so the end of each is read, and sorted by time.
     """
     snapshot = Snapshot(log)
-    position, found = offsets.rewound(snapshot.end(), limit), []
+    position, found = offsets.rewound(snapshot.end(), limit), dict[str, records.Event]()
     while not offsets.reaches(position, snapshot.end()):
         batch = snapshot.read(position)
         position = batch.position
-        found += [e for e in batch.events if kind is None or records.TYPES.get(e.type) is kind]
-    ordered = sorted(found, key=lambda event: event.time)
+        for event in batch.events:
+            if kind is None or records.TYPES.get(event.type) is kind:
+                found.setdefault(event.id, event)
+    ordered = sorted(found.values(), key=lambda event: event.time)
     return base.Batch(ordered[-limit:], position)

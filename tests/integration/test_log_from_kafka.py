@@ -11,10 +11,12 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from coppice import settings
+from coppice import clock, settings
 from coppice.eventlog import base, envelope
 from coppice.eventlog.kafka import KafkaLog, Options
 from coppice.eventlog.sqlite import SqliteLog
+from coppice_cli import cluster
+from coppice_cli import events as shown
 from tests.support import command_line, events
 from tests.support import kafka as mock
 
@@ -27,18 +29,20 @@ pytestmark = [
 SENT = [
     msgspec.structs.replace(events.command(), time=events.NOW + number) for number in range(5)
 ] + [msgspec.structs.replace(events.feedback("a"), time=events.NOW + 2.5)]
+APART = "apart."
+"""Prefix of topics to which a test writes."""
 
 
 @pytest.fixture(scope="module")
 def servers() -> Iterator[str]:
     """Brokers with six events, one of them twice, and one record that is none."""
-    cluster = mock.Cluster()
-    cluster.make_topics(*envelope.all_topics(), partitions=2)
-    with contextlib.closing(KafkaLog(Options(cluster.servers, deadline_seconds=20.0))) as log:
+    brokers = mock.Cluster()
+    brokers.make_topics(*envelope.all_topics(), *envelope.all_topics(APART), partitions=2)
+    with contextlib.closing(KafkaLog(Options(brokers.servers, deadline_seconds=20.0))) as log:
         log.append([*SENT, SENT[0]])
         log._producer.send("coppice.verdict.v1", value=b"junk").get(timeout=10)
-    yield ",".join(cluster.servers)
-    cluster.close()
+    yield ",".join(brokers.servers)
+    brokers.close()
     gc.collect()
 
 
@@ -96,6 +100,20 @@ def test_all_machines_events_are_replayed_into_another_project(
         found = log.read(base.START).events
     assert {event.id for event in found} == {event.id for event in SENT}
     assert len(found) == len(SENT)
+
+
+def test_what_comes_behind_the_newest_is_followed(tmp_path: Path, servers: str) -> None:
+    tree = command_line.project(
+        tmp_path, "[kafka]", f'servers = "{servers}"', f'prefix = "{APART}"'
+    )
+    first, second = events.command(), events.command()
+    with contextlib.closing(KafkaLog(Options.of(tree))) as other, cluster.opened(tree) as log:
+        other.append([first])
+        newest = cluster.newest(log, 2, None)
+        other.append([second])
+
+        assert newest.events == [first]
+        assert next(shown.follow(log, newest.position, None, clock.SystemClock())) == second
 
 
 def test_looking_puts_nothing_into_the_dead_letters(
