@@ -138,7 +138,10 @@ SWITCHES = (
     ("local", {"httpRoute__enabled": True, "httpRoute__parentRefs": [{"name": "a"}]}),
     ("registry-pvc", {"retrain__kind": "cronjob", "retrain__existingClaim": "kept"}),
     ("argo-rollout", {"rollout__analysis__enabled": False}),
-    ("argo-rollout", {"networkPolicy__enabled": True, "server__replicas": 1}),
+    (
+        "argo-rollout",
+        {"networkPolicy": {"enabled": True, "tools": [{"podSelector": {}}]}, "server__replicas": 1},
+    ),
     (
         "argo-rollout",
         {

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import pytest
@@ -205,6 +206,8 @@ def test_pods_listen_where_it_is_said_whatever_their_image_says() -> None:
         ("local", {"config__serve": {"grpc_port": 3013}}, "choose none of 3000, 3013"),
         ("local", {"config__serve": {"grpc_port": 80}}, "each port once"),
         ("argo-rollout", {"control__service": {"port": 3001}}, "each port once"),
+        ("argo-rollout", {"networkPolicy": {"enabled": True}}, "argo could not ask for verdicts"),
+        ("flagger", {"networkPolicy": {"enabled": True}}, "flagger could not ask for verdicts"),
     ],
 )
 def test_what_no_cluster_takes_is_refused_with_what_to_do(
@@ -240,6 +243,29 @@ def test_a_release_whose_name_no_service_can_have_is_refused(name: str) -> None:
 def test_what_no_cluster_and_no_pod_takes_is_refused_by_the_schema(place: str, value: Any) -> None:
     with pytest.raises(chart.engine().HelmValuesError):
         release("local", **{place: value})
+
+
+def notes(found: chart.Release) -> str:
+    (text,) = (text for path, text in found.texts.items() if path.endswith("NOTES.txt"))
+    return text
+
+
+@pytest.mark.parametrize("enabled", [True, False])
+def test_the_notes_name_pods_that_there_are(enabled: object) -> None:
+    found = release("local", control__enabled=enabled)
+    names = {each["metadata"]["name"] for each in found.objects} | {
+        f"{each['metadata']['name']}-0" for each in chart.of_kind(found.objects, "StatefulSet")
+    }
+    told = set(re.findall(r" exec (?:deployment/)?(\S+) --container", notes(found)))
+    assert told
+    assert told <= names
+
+
+@pytest.mark.parametrize("prometheus", [[], [{"podSelector": {}}]])
+def test_the_notes_warn_where_nobody_can_look_at_the_pods(prometheus: list[Object]) -> None:
+    shut = release("local", networkPolicy={"enabled": True, "prometheus": prometheus})
+    assert ("networkPolicy.prometheus is empty" in notes(shut)) is not bool(prometheus)
+    assert "networkPolicy.prometheus is empty" not in notes(release("local"))
 
 
 def test_two_releases_in_one_namespace_share_no_name() -> None:

@@ -100,6 +100,10 @@
 {{/* Addresses that pods are given, and that their policy would shut. What networkPolicy.extraEgress opens
 is not looked into. */}}
 {{- define "coppice.check.networks" -}}
+{{- $asking := or (eq .Values.rollout.backend "flagger") (and (eq .Values.rollout.backend "argo") .Values.rollout.analysis.enabled) -}}
+{{- if and .Values.networkPolicy.enabled $asking (not .Values.networkPolicy.tools) -}}
+{{- fail (printf "networkPolicy.tools is empty, so that %s could not ask for verdicts, and would give up every rollout: name its namespace there" .Values.rollout.backend) -}}
+{{- end -}}
 {{- with .Values.networkPolicy -}}
 {{- if and .enabled (not .extraEgress) -}}
 {{- range splitList "," $.Values.config.kafka.servers -}}
