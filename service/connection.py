@@ -129,6 +129,14 @@ class Connection(httptools_impl.HttpToolsProtocol):
         last.keep_alive = False
         return True
 
+    def on_message_begin(self) -> None:
+        """Begin with a head; a scope is made only for who wants one."""
+        self.url, self.headers = b"", []
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        """Take a header."""
+        self.headers.append((name.lower(), value))
+
     def on_headers_complete(self) -> None:
         """Begin with a request, unless it has to be read again without its wish to upgrade."""
         self.unheard = 0
@@ -142,8 +150,13 @@ class Connection(httptools_impl.HttpToolsProtocol):
             raise Malformed(message)
         if self.parser.should_upgrade():
             return
-        if version == "1.0":
-            self.expect_100_continue = False
+        url, headers = self.url, self.headers
+        super().on_message_begin()  # makes the scope
+        self.url, self.headers, self.scope["headers"] = url, headers, headers
+        waits = (b"expect", b"100-continue")
+        self.expect_100_continue = version != "1.0" and any(
+            (name, value.lower()) == waits for name, value in headers
+        )
         super().on_headers_complete()
         self.headers = _DEAF
 

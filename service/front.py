@@ -53,6 +53,8 @@ class Front:
             await self._inner(scope, receive, _fenced(send))
             return
         try:
+            if b"%2f" in scope.get("raw_path", b"").lower():
+                raise UnknownPath  # noqa: TRY301 - a slash inside a name is no border between two
             if door == "predict":
                 await self._hand_on(plane, scope, receive, send)
                 return
@@ -209,9 +211,12 @@ def _answered_by(tag: str, lane: str) -> tuple[tuple[bytes, bytes], ...]:
 
 
 def _method(scope: http.Scope, allowed: str) -> None:
-    if scope["method"] != allowed:
-        message = f"{scope['path'][:120]} takes {allowed}, not {scope['method'][:20]}"
-        raise http.MethodNotAllowed(message, allowed=allowed)
+    """Refuse other methods; `HEAD` is `GET`, and the server leaves out the body."""
+    said = scope["method"]
+    if said != allowed and (said, allowed) != ("HEAD", "GET"):
+        message = f"{scope['path'][:120]} takes {allowed}, not {said[:20]}"
+        also = "GET, HEAD" if allowed == "GET" else allowed
+        raise http.MethodNotAllowed(message, allowed=also)
 
 
 class UnknownPath(errors.RequestError):

@@ -158,7 +158,10 @@ async def _discard(receive: Receive, limit: int) -> None:
 
 
 def _decompress(body: bytes, encoding: bytes, limit: int) -> bytes:
-    if encoding not in {b"gzip", b"deflate"}:
+    coding = encoding.lower()
+    if coding == b"identity":
+        return body
+    if coding not in {b"gzip", b"x-gzip", b"deflate"}:
         message = f"Content-Encoding {encoding.decode('latin-1')[:40]!r} is not gzip or deflate"
         raise UnsupportedMedia(message)
     # 32 added to the window lets zlib tell gzip from deflate by the header.
@@ -172,6 +175,9 @@ def _decompress(body: bytes, encoding: bytes, limit: int) -> bytes:
         raise errors.BodyTooLarge
     if not stream.eof:
         message = "the compressed body ends too early"
+        raise errors.RequestError(message)
+    if stream.unused_data:
+        message = f"{len(stream.unused_data)} bytes follow the compressed body; send one stream"
         raise errors.RequestError(message)
     return whole
 

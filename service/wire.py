@@ -112,7 +112,7 @@ class Protocol(connection.Connection):
             return False
         if parser.get_method() != b"POST" or parser.get_http_version() != "1.1":
             return False
-        if not parser.should_keep_alive() or parser.should_upgrade() or self.expect_100_continue:
+        if not parser.should_keep_alive() or parser.should_upgrade() or b"expect" in headers:
             return False
         if self.cycle is not None and not self.cycle.response_complete:
             return False  # its turn comes behind another's
@@ -148,7 +148,7 @@ class Protocol(connection.Connection):
 
     def _answered(self) -> None:
         """Go on behind an answer that was given here."""
-        if self.backlogged or self.refusal is not None or self.transport.is_closing():
+        if self.pipeline or self.held or self.refusal is not None or self.transport.is_closing():
             self.on_response_complete()
             return
         self.server_state.total_requests += 1

@@ -162,7 +162,7 @@ def test_bad_input_is_refused_with_what_to_do(
     assert text in reply.json["error"]
 
 
-@pytest.mark.parametrize(("path", "allowed"), [("/v2", "GET"), (serving.INFER, "POST")])
+@pytest.mark.parametrize(("path", "allowed"), [("/v2", "GET, HEAD"), (serving.INFER, "POST")])
 def test_a_wrong_method_is_told_the_right_one(
     made: serving.Project, path: str, allowed: str
 ) -> None:

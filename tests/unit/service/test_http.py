@@ -75,7 +75,12 @@ def test_a_client_that_hangs_up_is_no_error() -> None:
 
 @pytest.mark.parametrize(
     ("encoding", "packed"),
-    [(b"gzip", gzip.compress(b"hello", mtime=0)), (b"deflate", zlib.compress(b"hello"))],
+    [
+        (b"gzip", gzip.compress(b"hello", mtime=0)),
+        (b"X-GZIP", gzip.compress(b"hello", mtime=0)),
+        (b"deflate", zlib.compress(b"hello")),
+        (b"identity", b"hello"),
+    ],
 )
 def test_a_compressed_body_is_unpacked(encoding: bytes, packed: bytes) -> None:
     async def unpack() -> bytes:
@@ -91,6 +96,7 @@ def test_a_compressed_body_is_unpacked(encoding: bytes, packed: bytes) -> None:
         (b"gzip", b"no gzip", errors.RequestError),
         (b"gzip", gzip.compress(b"hello", mtime=0)[:-9], errors.RequestError),
         (b"gzip", gzip.compress(b"\0" * 100_000, mtime=0), errors.BodyTooLarge),
+        (b"gzip", gzip.compress(b"hello", mtime=0) * 2, errors.RequestError),
     ],
 )
 def test_a_body_that_does_not_unpack_within_the_limit_is_refused(

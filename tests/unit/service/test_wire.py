@@ -182,6 +182,32 @@ def test_other_paths_and_ours_share_a_connection(made: serving.Project) -> None:
     sockets.run(made, steps)
 
 
+def test_the_head_of_an_answer_can_be_asked_for_alone(made: serving.Project) -> None:
+    async def steps(opened: compose.Plane) -> None:
+        async with sockets.listening(sockets.door_of(opened)) as place:
+            reader, writer = await place.connect()
+            writer.write(sockets.raw(line="HEAD /v2 HTTP/1.1"))
+            head = await reader.readuntil(b"\r\n\r\n")
+            writer.write(sockets.raw(line="GET /v2 HTTP/1.1"))
+            assert (await sockets.one(reader)).startswith(head)
+            writer.close()
+
+    sockets.run(made, steps)
+
+
+@pytest.mark.parametrize(
+    "path", ["/v2/models/tiny%2Finfer", "/v2%2fmodels/tiny/infer", "/v2/health%2Flive"]
+)
+def test_an_escaped_slash_is_no_border_between_names(made: serving.Project, path: str) -> None:
+    async def steps(opened: compose.Plane) -> None:
+        async with sockets.listening(sockets.door_of(opened)) as place:
+            assert (await place.ask(sockets.raw(b"{}", line=f"POST {path} HTTP/1.1"))).startswith(
+                b"HTTP/1.1 404 Not Found"
+            )
+
+    sockets.run(made, steps)
+
+
 def test_what_is_no_http_is_refused(made: serving.Project) -> None:
     async def steps(opened: compose.Plane) -> None:
         async with sockets.listening(sockets.door_of(opened)) as place:
