@@ -148,6 +148,17 @@ def test_a_server_that_is_busy_or_gone_for_a_moment_is_asked_again(
     assert cluster.requests["get rollouts"] == 3
 
 
+@pytest.mark.parametrize("code", [400, 401, 403, 409, 410, 422])
+def test_what_is_refused_is_not_asked_again(cluster: Cluster, code: int) -> None:
+    cluster.add(ROLLOUT)
+    cluster.fail(Fault(code))
+
+    with pytest.raises(errors.CoppiceError):
+        ask(cluster, lambda client: client.patch(ROLLOUTS, "digits", change(5)))
+
+    assert cluster.requests["patch rollouts"] == 1
+
+
 def test_a_server_that_stays_broken_is_given_up(cluster: Cluster) -> None:
     cluster.fail(*[Fault(503)] * 1000)
 
