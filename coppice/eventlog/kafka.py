@@ -175,7 +175,9 @@ class KafkaLog:
             value=event.data,
             key=envelope.key(event),
             headers=envelope.headers(event),
-            timestamp_ms=max(0, int(1000 * event.time)),
+            # Brokers may refuse what is far ahead (`message.timestamp.after.max.ms`), and all
+            # behind it would wait; the header has the event's time as it is.
+            timestamp_ms=int(1000 * min(max(0.0, event.time), time.time())),
         )
 
     def read(self, after: base.Position, limit: int = 1000) -> base.Batch:

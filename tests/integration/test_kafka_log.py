@@ -10,8 +10,10 @@ import contextlib
 import gc
 import itertools
 import logging
+import time
 from collections.abc import Iterator
 
+import msgspec
 import pytest
 
 from coppice import errors, records
@@ -85,6 +87,18 @@ class TestKafka:
         (dead,) = _records(log, topic + envelope.DEAD)
         assert dead.value == b"junk"
         assert dict(dead.headers)["coppice_reason"] == b"the header ce_id is missing"
+
+    def test_what_a_clock_that_was_ahead_wrote_bears_no_time_that_brokers_refuse(
+        self, log: KafkaLog, options: Options
+    ) -> None:
+        # `message.timestamp.after.max.ms`; what is refused would hold up all behind it.
+        ahead = msgspec.structs.replace(events.command(), time=time.time() + 864_000.0)
+
+        log.append([ahead])
+
+        assert log.read(base.START).events == [ahead]
+        (record,) = mock.records_of(options.servers, f"{options.prefix}{ahead.type}")
+        assert record.timestamp <= 1000 * time.time()
 
     def test_a_failing_thread_of_the_client_is_braked_once_however_many_logs_there_are(
         self, options: Options
