@@ -287,3 +287,31 @@ def test_a_selector_finds_no_pod_of_another_release() -> None:
     assert [
         found for found in services for labels in others if found.items() <= labels.items()
     ] == []
+
+
+def fixed(found: chart.Release) -> dict[str, Object]:
+    """Return what a cluster lets nobody change of the workloads of a release, by name."""
+    fields = ("selector", "volumeClaimTemplates", "serviceName", "podManagementPolicy")
+    return {
+        manifests.title(each): {field: each["spec"].get(field) for field in fields}
+        for each in chart.of_kind(found.objects, "Deployment", "StatefulSet", "Rollout")
+    }
+
+
+@pytest.mark.parametrize("mode", ["everything", "gateway", "flagger"])
+def test_no_upgrade_touches_what_a_cluster_lets_nobody_change(mode: str) -> None:
+    later = {
+        "commonLabels": {"team": "other", "cost": "centre"},
+        "commonAnnotations": {"a/b": "c"},
+        "server__podLabels": {"tier": "batch"},
+        "server__podAnnotations": {"a/b": "c"},
+        "control__podLabels": {"tier": "batch"},
+        "images__server__tag": "9.9.9",
+        "model__initialRef": "digits:0b7d3c55",
+        "config__serve": {"workers": 3},
+        "control__replicas": 3,
+        "listen": "::",
+        "server__state__kind": "ephemeral",
+    }
+    assert fixed(release(mode))
+    assert fixed(release(mode, **later)) == fixed(release(mode))
