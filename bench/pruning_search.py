@@ -106,5 +106,7 @@ def _row(found: dict[str, Any], minutes: float) -> dict[str, Any]:
         row["times as fast"] = round(found["final"]["cost"]["gain"], 2)
         row["blocks left out"] = ", ".join(entry["out"]) or "none"
         row["points lost"] = round(100 * entry["probe"]["drop"], 2)
-        row["expected"] = round(100 * entry["probe"]["expected"], 2)
+        after = entry["probe"]["expected"]
+        low, loss, high = (round(100 * after[name], 2) for name in ("low", "loss", "high"))
+        row["expected"] = f"{loss} ({low} to {high})"
     return row

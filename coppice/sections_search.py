@@ -19,7 +19,7 @@ class SearchSettings(Section):
     """Whether whole blocks may be left out before widths are chosen."""
     max_drop: float = Field(default=0.005, ge=0, le=1)
     """Largest loss of mean score on the validation split against the null control that is expected
-    after the recipe's own recovery (default half a point)."""
+    after the recipe's whole recovery (default half a point); a forecast, with an interval."""
     max_slice_drop: float = Field(default=0.05, ge=0, le=1)
     """Largest loss of any slice of at least `gates.min_slice_rows` validation rows that is shown
     (the lower end of its interval) and expected to be left."""

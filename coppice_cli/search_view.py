@@ -70,11 +70,12 @@ def in_words(found: loop.Found, wish: choice.Wish) -> str:
     assert found.final is not None
     probe = found.entries[found.chosen].probe
     assert probe is not None
-    worst = f", {_points(probe.left * probe.slice_drop)} on {probe.worst_slice}"
+    after = probe.expected
+    worst = f", {_points(after.left * probe.slice_drop)} on {probe.worst_slice}"
     return (
-        f"{found.final.cost.gain:.2f} times less {TARGETS[wish.terms.target]}, "
-        f"{_points(probe.expected)} points lost{worst if probe.worst_slice else ''} after the "
-        "recipe's own recovery, as expected"
+        f"{found.final.cost.gain:.2f} times less {TARGETS[wish.terms.target]}; "
+        f"{_points(after.loss)} points ({_points(after.low)} to {_points(after.high)})"
+        f"{worst if probe.worst_slice else ''} are expected to be lost after the whole recovery"
     )
 
 
@@ -98,8 +99,9 @@ def _sensitivity(points: Sequence[sensitivity.Point]) -> rich.table.Table:
 
 def _front(found: loop.Found, wish: choice.Wish) -> rich.table.Table:
     target = wish.terms.target
-    numbers = (f"{target} x", "MACs x", "blocks out", "predicted", "lost", "expected")
-    shown = console.table("", *numbers, "worst slice", "budget", numbers=numbers, title="front")
+    numbers = (f"{target} x", "MACs x", "blocks out", "predicted", "lost, short", "expected, whole")
+    title = "front: points lost after the short recovery, and expected after the whole one"
+    shown = console.table("", *numbers, "worst slice", "budget", numbers=numbers, title=title)
     line = [
         (place, entry)
         for place, entry in enumerate(found.entries)
@@ -114,7 +116,7 @@ def _front(found: loop.Found, wish: choice.Wish) -> rich.table.Table:
             str(len(entry.out)),
             f"{entry.damage:.3f}",
             "-" if probe is None else _points(probe.drop),
-            "-" if probe is None else _points(probe.expected),
+            "-" if probe is None else _points(probe.expected.loss),
             console.plain("" if probe is None else _slice(probe)),
             _verdict(entry, wish),
         )
@@ -168,10 +170,25 @@ def sentences(found: loop.Found, wish: choice.Wish) -> Iterator[str]:
         f"{way.name}: {'taken' if way.taken else 'not taken'}, {way.reason}"
         for way in final.packing.tried[1:]
     )
+    yield from losses(probe, wish)
+
+
+def losses(probe: probes.Probe, wish: choice.Wish) -> Iterator[str]:
+    """Tell what was lost from what is expected, and from what only another command measures."""
+    after, passes = probe.expected, wish.base.finetune_epochs
     yield (
-        f"score {console.percent(probe.score)}, dense trained as long "
-        f"{console.percent(probe.control)}: {_points(probe.drop)} points lost "
-        f"({_points(probe.low)} to {_points(probe.high)}) after {_effort(wish.effort)}"
+        f"lost after the short recovery (measured, {_effort(wish.effort)}): {_points(probe.drop)} "
+        f"points ({_points(probe.low)} to {_points(probe.high)}); score "
+        f"{console.percent(probe.score)}, dense trained as long {console.percent(probe.control)}"
+    )
+    yield (
+        f"expected after the whole recovery (a forecast, {passes} passes over all training rows): "
+        f"{_points(after.loss)} points ({_points(after.low)} to {_points(after.high)}); by then "
+        f"dense, too, usually gains {_points(after.control_gain)}"
+    )
+    yield (
+        "lost in the end: a search does not measure it; `coppice prune` trains in full, and does "
+        "on the holdout split"
     )
 
 

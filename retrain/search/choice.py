@@ -93,7 +93,7 @@ def does(entry: Entry, cost: gauge.Cost, wish: Wish) -> bool:
 
 def _loss(entry: Entry) -> float:
     assert entry.probe is not None
-    return entry.probe.expected
+    return entry.probe.expected.loss
 
 
 def _excess(entry: Entry, wish: Wish) -> float:

@@ -4,9 +4,7 @@ A probe is the recipe's own course with explicit amounts and a stated, short rec
 taken against the dense model trained just as long, on validation rows. Shapes of about the same
 cost race first: each recovers for a quarter of that, and only the best goes on to a whole probe.
 
-The recipe's own recovery is longer, and gives some of the drop back. What is left then is read off
-a power law through both recoveries: on Fashion-MNIST the drop of a network cut to a tenth fell by
-the same factor from 10,000 to 40,000 rows as from there to 165,000.
+The recipe's own recovery is longer, and gives some of the drop back; what is left then is forecast.
 """
 
 from __future__ import annotations
@@ -14,7 +12,6 @@ from __future__ import annotations
 import copy
 import dataclasses
 import functools
-import math
 import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -29,7 +26,7 @@ from coppice.labels import Floats
 from retrain import phases, recovery, store, train, weights
 from retrain.evaluate import evaluation
 from retrain.pruning import surgery
-from retrain.search import subject
+from retrain.search import forecast, subject
 
 QUARTER = 4
 """A race is so many times shorter than a probe."""
@@ -46,8 +43,8 @@ class Probe(msgspec.Struct, frozen=True, kw_only=True):
     low: float
     """Lower end of the drop's confidence interval."""
     high: float
-    expected: float
-    """Of the drop, after the recipe's own recovery; read off a power law, without an interval."""
+    expected: forecast.Forecast
+    """After the recipe's whole recovery; not measured."""
     worst_slice: str
     """The slice of enough rows that loses most; empty where there is none."""
     slice_drop: float
@@ -55,11 +52,6 @@ class Probe(msgspec.Struct, frozen=True, kw_only=True):
     """Highest lower end of the slices' intervals, which share the chance of a false alarm."""
     surgery: str
     """The record of the cut, JSON."""
-
-    @property
-    def left(self) -> float:
-        """Share of the drop that is expected to be left after the recipe's own recovery."""
-        return self.expected / self.drop if self.drop > 0.0 else 1.0
 
 
 class Scored(msgspec.Struct, frozen=True, kw_only=True):
@@ -75,7 +67,7 @@ class Budget:
     Attributes
     ----------
     drop
-        Mean score over all validation rows, as expected after the recipe's own recovery.
+        Mean score over all validation rows, as expected after the recipe's whole recovery.
     slice_drop
         The same of the worst slice, as shown: slices are small, and the worst of many looks bad by
         chance, so only the lower end of its interval counts.
@@ -87,7 +79,9 @@ class Budget:
     def met_by(self, probe: Probe) -> bool:
         """Say whether a probe loses no more than this.
 
-        >>> probe = Probe(score=0.89, control=0.91, drop=0.02, low=0.0, high=0.04, expected=0.01,
+        >>> after = forecast.Forecast(loss=0.01, low=0.0, high=0.02, left=0.5,
+        ...     control_gain=0.0)
+        >>> probe = Probe(score=0.89, control=0.91, drop=0.02, low=0.0, high=0.04, expected=after,
         ...     worst_slice="a", slice_drop=0.08, slice_low=-0.01, surgery="")
         >>> Budget(drop=0.01, slice_drop=0.05).met_by(probe)
         True
@@ -96,32 +90,8 @@ class Budget:
 
     def excess(self, probe: Probe) -> float:
         """Return by how much a probe loses more than is allowed; 0 or below where it does not."""
-        lost = max(probe.slice_low, 0.0) * probe.left
-        return max(probe.expected - self.drop, lost - self.slice_drop)
-
-
-def expected(early: float, late: float, times: float) -> float:
-    """Return what is left of a drop after `times` the later recovery, by a power law. Pure.
-
-    Parameters
-    ----------
-    early, late
-        Drops after a quarter of a recovery and after the whole of it.
-    times
-        How much longer the recipe's own recovery is; at most 1 leaves the drop as it is.
-
-    Examples
-    --------
-    >>> round(expected(0.04, 0.02, 4.0), 6)  # halves with every four times
-    0.01
-    >>> expected(0.02, 0.03, 4.0), expected(0.01, -0.01, 4.0)
-    (0.03, -0.01)
-    """
-    if late <= 0.0 or early <= late or times <= 1.0:
-        return late
-    # A quarter of a recovery may be hardly one: nothing falls faster than by its length.
-    power = min(math.log(early / late) / math.log(QUARTER), 1.0)
-    return late * float(times**-power)
+        lost = max(probe.slice_low, 0.0) * probe.expected.left
+        return max(probe.expected.loss - self.drop, lost - self.slice_drop)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -174,6 +144,8 @@ class Prober:
         """Return the shape that scores best after a quarter of a probe; ties to the earlier one."""
         # Cuts of the race before would only take memory.
         self._cuts.clear()
+        if len(shapes) == 1:
+            return shapes[0]
         scores = [
             self._raced(shape, phases.part(told, at, len(shapes)))
             for at, shape in enumerate(shapes)
@@ -209,12 +181,12 @@ class Prober:
         key = self._key("probe", shape, self._effort)
         known = self._findings.get(key, Probe)
         if known is None or not self._weights(key).is_file():
-            early = self._raced(shape, lambda share: told(share / 2))
+            told(0.0)
             course = self._course(shape, self._effort)
             model, record = self._cut(course)
             control = self._answers(course, recovery.silent)
-            course.recover(model, lambda share: told(0.5 + share / 2))
-            known = self._compared(model, record, control, early)
+            course.recover(model, told)
+            known = self._compared(model, record, control)
             self._keep(key, model, known)
         told(1.0)
         return known
@@ -281,9 +253,7 @@ class Prober:
         with self._of.asking():
             return train.raw(self._of.model, self._rows, self._of.task).float()
 
-    def _compared(
-        self, model: nn.Module, record: surgery.Surgery, control: Floats, early: float
-    ) -> Probe:
+    def _compared(self, model: nn.Module, record: surgery.Surgery, control: Floats) -> Probe:
         of = self._of
         answers = train.predict(model, of.validation.inputs, task=of.task)
         table = evaluation.tabulate(
@@ -305,7 +275,9 @@ class Prober:
             drop=whole.drop,
             low=whole.low,
             high=whole.high,
-            expected=expected(table.score("null") - early, whole.drop, times),
+            expected=forecast.after(
+                forecast.Loss(whole.drop, whole.low, whole.high), table.score("null"), times
+            ),
             worst_slice=worst,
             slice_drop=judged[worst].drop if worst else 0.0,
             slice_low=shown,

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from retrain.search import choice, gauge, probes
+from retrain.search import choice, forecast, gauge, probes
 from tests.support import searching
 
 
@@ -18,7 +18,7 @@ def entry(gain: float, drop: float | None = None, *, met: bool | None = None) ->
             drop=drop,
             low=drop,
             high=drop,
-            expected=drop,
+            expected=forecast.after(forecast.Loss(drop, drop, drop), 0.9 + drop, 1.0),
             worst_slice="",
             slice_drop=0.0,
             slice_low=0.0,

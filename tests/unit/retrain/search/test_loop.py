@@ -32,7 +32,7 @@ def test_a_search_finds_widths_within_the_budget_and_their_recipe(searched: Sear
     chosen = found.entries[found.chosen]
     assert chosen.on_front
     assert chosen.probe is not None
-    assert chosen.probe.expected <= 0.05
+    assert chosen.probe.expected.loss <= 0.05
     assert found.final is not None
     # The graph that was trained costs what the table said of its structure.
     assert found.final.cost.gain == chosen.cost.gain == pytest.approx(found.final.macs_ratio)
@@ -50,10 +50,10 @@ def test_a_budget_that_nothing_meets_is_said_with_the_nearest(tmp_path: Path) ->
     found = searching.search(tmp_path, budget=probes.Budget(drop=-0.9, slice_drop=1.0))
     assert not found.met
     assert found.chosen is not None
-    drops = [each.probe.expected for each in found.entries if each.probe is not None]
+    drops = [each.probe.expected.loss for each in found.entries if each.probe is not None]
     chosen = found.entries[found.chosen].probe
     assert chosen is not None
-    assert chosen.expected == min(drops)
+    assert chosen.expected.loss == min(drops)
 
 
 def test_a_cost_can_be_asked_for(tmp_path: Path) -> None:

@@ -6,8 +6,12 @@ from typing import Any
 import pytest
 
 from retrain import proving, recovery, store, train
-from retrain.search import probes, subject
+from retrain.search import forecast, probes, subject
 from tests.support import searching
+
+
+def after(loss: float, left: float = 1.0) -> forecast.Forecast:
+    return forecast.Forecast(loss=loss, low=loss, high=loss, left=left, control_gain=0.0)
 
 
 def probe(**figures: Any) -> probes.Probe:
@@ -17,7 +21,7 @@ def probe(**figures: Any) -> probes.Probe:
         "drop": 0.01,
         "low": 0.0,
         "high": 0.02,
-        "expected": 0.01,
+        "expected": after(0.01),
         "worst_slice": "pen=ink",
         "slice_drop": 0.08,
         "slice_low": 0.02,
@@ -30,15 +34,15 @@ BUDGET = probes.Budget(drop=0.01, slice_drop=0.05)
 
 
 def test_a_budget_is_met_by_a_loss_that_is_just_as_large() -> None:
-    assert BUDGET.met_by(probe(expected=0.01, slice_low=0.05))
+    assert BUDGET.met_by(probe(expected=after(0.01), slice_low=0.05))
 
 
 def test_a_budget_is_missed_by_the_expected_drop_however_unsure_it_is() -> None:
-    assert not BUDGET.met_by(probe(drop=0.02, expected=0.011, low=-0.5))
+    assert not BUDGET.met_by(probe(drop=0.02, expected=after(0.011), low=-0.5))
 
 
-def test_what_the_recipes_own_recovery_gives_back_does_not_count() -> None:
-    assert BUDGET.met_by(probe(drop=0.04, expected=0.01))
+def test_what_the_whole_recovery_gives_back_does_not_count() -> None:
+    assert BUDGET.met_by(probe(drop=0.04, expected=after(0.01)))
 
 
 def test_a_slice_counts_by_what_is_shown_and_not_by_what_is_observed() -> None:
@@ -48,38 +52,14 @@ def test_a_slice_counts_by_what_is_shown_and_not_by_what_is_observed() -> None:
 
 def test_of_a_slice_the_same_share_is_expected_to_be_left_as_of_the_whole() -> None:
     # A quarter of 0.16 is 0.04.
-    assert BUDGET.met_by(probe(drop=0.04, expected=0.01, slice_low=0.16))
-    assert not BUDGET.met_by(probe(drop=0.04, expected=0.01, slice_low=0.24))
+    assert BUDGET.met_by(probe(drop=0.04, expected=after(0.01, 0.25), slice_low=0.16))
+    assert not BUDGET.met_by(probe(drop=0.04, expected=after(0.01, 0.25), slice_low=0.24))
 
 
 def test_the_excess_is_that_of_the_worse_of_the_two() -> None:
     # 0.03 - 0.01 = 0.02 overall; 0.08 - 0.05 = 0.03 on the slice.
-    assert BUDGET.excess(probe(drop=0.03, expected=0.03, slice_low=0.08)) == pytest.approx(0.03)
-    assert BUDGET.excess(probe(drop=0.0, expected=0.0, slice_low=0.0)) == pytest.approx(-0.01)
-
-
-def test_a_drop_that_halves_with_four_times_the_rows_does_so_again() -> None:
-    assert probes.expected(0.08, 0.04, 4.0) == pytest.approx(0.02)
-    assert probes.expected(0.08, 0.04, 16.0) == pytest.approx(0.01)
-
-
-def test_a_drop_falls_no_faster_than_the_recovery_grows() -> None:
-    # From 0.5 to 0.01 is fifty times for four times the rows; taken as four times.
-    assert probes.expected(0.5, 0.01, 2.0) == pytest.approx(0.005)
-
-
-def test_what_did_not_fall_is_not_expected_to() -> None:
-    assert probes.expected(0.01, 0.02, 9.0) == 0.02
-
-
-def test_a_recovery_no_longer_than_the_probe_gives_nothing_back() -> None:
-    assert probes.expected(0.08, 0.04, 1.0) == 0.04
-    assert probes.expected(0.08, 0.04, 0.5) == 0.04
-
-
-def test_what_is_no_loss_stays_as_it_is() -> None:
-    assert probes.expected(0.02, -0.01, 4.0) == -0.01
-    assert probe(drop=-0.01, expected=-0.01).left == 1.0
+    assert BUDGET.excess(probe(expected=after(0.03), slice_low=0.08)) == pytest.approx(0.03)
+    assert BUDGET.excess(probe(expected=after(0.0), slice_low=0.0)) == pytest.approx(-0.01)
 
 
 def test_a_race_takes_a_quarter_of_the_rows_and_as_many_passes() -> None:
@@ -127,5 +107,13 @@ def test_the_model_of_a_probe_scores_as_the_probe_says(tmp_path: Path) -> None:
     assert scored == pytest.approx(found.score)
 
 
-def test_a_single_contender_wins_its_race(tmp_path: Path) -> None:
+def test_a_single_contender_wins_without_a_race(tmp_path: Path) -> None:
     assert prober(tmp_path).race([DEEP], recovery.silent) == DEEP
+    assert searching.findings(tmp_path / "probes") == {}
+
+
+def test_the_loss_of_the_end_is_forecast_from_the_probe(tmp_path: Path) -> None:
+    found = prober(tmp_path).probe(DEEP, recovery.silent)
+    # Ten passes over 400 rows after one over 200.
+    lost = forecast.Loss(found.drop, found.low, found.high)
+    assert found.expected == forecast.after(lost, found.control, 20.0)
