@@ -123,7 +123,8 @@ class Lease:
             self._won(await self._client.create(LEASES, fresh), now)
             return
         if self._seen is None or _version(self._seen.record) != _version(found):
-            self._seen = Seen(found, now)
+            # From when it was seen, not from when we asked: it may have been renewed in between.
+            self._seen = Seen(found, self._clock.monotonic())
         if may_take(self._seen, self._identity, now, self._terms):
             mine = self._record(found, holder=self._identity)
             self._won(await self._client.replace(LEASES, self._name, mine), now)

@@ -8,7 +8,7 @@ import pytest
 
 from coppice.testing import ManualClock
 from deploy.backends.kube.access import Access
-from deploy.backends.kube.client import Client, Patience
+from deploy.backends.kube.client import Client, Object, Patience, Resource
 from deploy.backends.kube.lease import Lease, Terms
 from deploy.backends.kube.portal import Portal
 from tests.support import kube_server
@@ -104,6 +104,49 @@ def test_a_leader_that_cannot_renew_stops_before_another_can_take_over(
     cluster.faults.clear()
     assert not both.after(4.9, both.second)
     assert both.after(2.1, both.second)
+
+
+class Slow(Client):
+    """A client whose every question takes a while; something may happen before it is answered."""
+
+    def __init__(self, both: Together, seconds: float, meanwhile: Lease | None = None) -> None:
+        super().__init__(both.client._access)
+        self._both, self._seconds, self._meanwhile = both, seconds, meanwhile
+
+    async def get(self, resource: Resource, name: str) -> Object:
+        self._both.clock.advance(self._seconds)
+        if self._meanwhile is not None:
+            await self._meanwhile.hold()
+        return await super().get(resource, name)
+
+
+def test_a_renewal_counts_from_when_it_was_asked_for(both: Together) -> None:
+    slow = Slow(both, 9.0)
+    lease = Lease(slow, "coppice", "slow", both.clock, TERMS)
+    both.call(lease.hold())
+    at_once = lease.leads
+    both.clock.advance(1.0)
+    both.call(slow.close())
+
+    # Asked for at 0 s and answered at 9 s: others count from the write, which was in between.
+    assert (at_once, lease.leads) == (True, False)
+
+
+def test_a_record_is_counted_from_when_it_was_seen_and_not_from_the_question(
+    both: Together, cluster: Cluster
+) -> None:
+    both.after(0.0, both.first)
+    # Asked for at 0 s; before the answer at 9 s the first renews, and so may lead until 19 s.
+    slow = Slow(both, 9.0, meanwhile=both.first)
+    lease = Lease(slow, "coppice", "slow", both.clock, TERMS)
+    both.call(lease.hold())
+    slow._seconds, slow._meanwhile = 0.0, None
+    taken = [both.after(seconds, lease) for seconds in (6.1, 3.8, 5.1)]
+    both.call(slow.close())
+
+    # At 15.1 s and at 18.9 s the first may lead yet, at 24 s it has stopped for long.
+    assert taken == [False, False, True]
+    assert spec(cluster)["holderIdentity"] == "slow"
 
 
 def test_a_lead_is_lost_by_who_had_it_and_until_it_is_won_again(
