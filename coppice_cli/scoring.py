@@ -107,7 +107,7 @@ def _job(
 ) -> batch_job.Job:
     found = wish.source.stat()
     values = [math.prod(spec.shape) * np.dtype(spec.dtype).itemsize for spec in manifest.inputs]
-    row_bytes = sum(values) + 4 * max(1, len(manifest.classes))
+    row_bytes = max(sum(values), source.row_bytes) + 4 * max(1, len(manifest.classes))
     return batch_job.Job(
         id=f"score-{records.uuid7()}",
         input=str(wish.source.resolve()),

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+import lzma
 import math
 import zipfile
+import zlib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -13,6 +15,14 @@ import numpy as np
 
 from coppice import artifact, columnar, errors
 from service import batch_columns, batch_rows
+
+_IDS = "biufSUMm"
+"""Kinds of arrays that can be ids: numbers, texts and times."""
+
+_BROKEN = (
+    *(OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, zlib.error, lzma.LZMAError),
+    *(RuntimeError, NotImplementedError),  # the words of zipfile for a password, or a compression
+)
 
 
 def members(path: Path) -> tuple[str, ...]:
@@ -55,7 +65,9 @@ class ArraySource:
             raise batch_columns.lacks(missing, names)
         self.id_name = batch_columns.id_name(id_name, names, list(self._members.values()))
         with contextlib.ExitStack() as opened:
-            counts = {name: one.shape[0] for name, one in self._open(opened).items()}
+            streams = self._open(opened)
+            counts = {name: one.shape[0] for name, one in streams.items()}
+            self.row_bytes = sum(one.row_bytes for one in streams.values())
         if len(set(counts.values())) > 1:
             message = f"{path}: members have different numbers of rows: {counts}"
             raise errors.InputError(message)
@@ -117,6 +129,12 @@ class ArraySource:
                     f"expected {['rows', *spec.shape]}"
                 )
                 raise errors.InputError(message)
+        if "" in found and (len(found[""].shape) != 1 or found[""].dtype.kind not in _IDS):
+            message = (
+                f"{self._path}: the ids in {self.id_name!r} are {found[''].dtype} of shape "
+                f"{list(found[''].shape)}; one number or text for each row is needed"
+            )
+            raise errors.InputError(message)
         return found
 
 
@@ -134,30 +152,46 @@ class _Stream:
             message = f"{path}: {name!r} has the array format {version}, known are 1.0 and 2.0"
             raise errors.InputError(message)
         self.shape, fortran, self.dtype = read(file)
+        if min(self.shape, default=0) < 0:
+            message = f"{path}: {name!r} says that it has the shape {list(self.shape)}"
+            raise errors.InputError(message)
         if self.dtype.hasobject or not self.shape or (fortran and len(self.shape) > 1):
             message = f"{path}: {name!r} must be rows of numbers or texts in C order, not pickled"
             raise errors.InputError(message)
-        self._row_bytes = math.prod(self.shape[1:]) * self.dtype.itemsize
+        self.row_bytes = math.prod(self.shape[1:]) * self.dtype.itemsize
 
     def skip(self, rows: int) -> None:
         """Pass over rows."""
         with _explained(self._path):
-            self._file.seek(rows * self._row_bytes, 1)
+            self._file.seek(rows * self.row_bytes, 1)
 
     def take(self, rows: int) -> batch_rows.Array:
         """Read the next rows."""
         with _explained(self._path):
-            data = self._file.read(rows * self._row_bytes)
-        if len(data) != rows * self._row_bytes:
+            data = self._file.read(rows * self.row_bytes)
+        if len(data) != rows * self.row_bytes:
             message = f"{self._path} breaks off inside of {self._name!r}; it is not whole"
             raise errors.InputError(message)
-        return np.frombuffer(data, dtype=self.dtype).reshape(rows, *self.shape[1:])
+        found: batch_rows.Array = np.frombuffer(data, dtype=self.dtype)
+        if self.dtype.kind == "S":
+            with _explained(self._path):
+                found = np.char.decode(found, "utf-8")
+        if self.dtype.kind == "U" and _is_broken(found):
+            message = f"{self._path}: {self._name!r} has texts with halves of characters"
+            raise errors.InputError(message)
+        return found.reshape(rows, *self.shape[1:])
+
+
+def _is_broken(texts: batch_rows.Array) -> bool:
+    """Say whether texts hold what is no character: halves of pairs, or numbers beyond Unicode."""
+    points = np.frombuffer(texts, dtype=np.dtype("u4").newbyteorder(texts.dtype.byteorder))
+    return bool((((points >= 0xD800) & (points < 0xE000)) | (points > 0x10FFFF)).any())
 
 
 @contextlib.contextmanager
 def _explained(path: Path) -> Iterator[None]:
     try:
         yield
-    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as cause:
+    except _BROKEN as cause:
         message = f"{path} cannot be read: {cause}"
         raise errors.InputError(message) from cause

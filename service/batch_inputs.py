@@ -86,6 +86,8 @@ class TableSource:
         used = [name for mapped in self.columns.values() for name in mapped]
         self.id_name = batch_columns.id_name(id_name, table.names, used)
         self.rows = table.rows
+        self.row_bytes = 0
+        """Texts of tables are as long as they are, so nothing is known beforehand."""
 
     def stretches(self, rows: int, skip: int) -> Iterator[batch_rows.Rows]:
         """Yield stretches; see `batch_rows.Source.stretches`."""

@@ -42,6 +42,11 @@ class Source(Protocol):
         """What carries the ids."""
         ...
 
+    @property
+    def row_bytes(self) -> int:
+        """Bytes that a row takes as it is read, as far as that is known beforehand."""
+        ...
+
     def stretches(self, rows: int, skip: int) -> Iterator[Rows]:
         """Yield stretches of `rows` rows, without the first `skip` stretches.
 

@@ -187,3 +187,65 @@ class TestMembers:
             archive.writestr("x.npy", b"nothing")
         with pytest.raises(errors.InputError, match=r"in\.npz cannot be read"):
             open_source(tmp_path / "in.npz")
+
+
+@pytest.mark.parametrize(
+    "ids",
+    [
+        np.zeros((10, 2), dtype=int),
+        np.zeros(10, dtype=complex),
+        np.zeros(10, dtype=[("a", "i4")]),
+        np.zeros(10, dtype="V4"),
+    ],
+)
+def test_what_cannot_be_ids_is_refused_before_a_row_is_read(tmp_path: Path, ids: Any) -> None:
+    with pytest.raises(errors.InputError, match="one number or text for each row is needed"):
+        open_source(packed(tmp_path / "in.npz", x=ROWS, id=ids))
+
+
+def test_ids_that_are_bytes_become_texts(tmp_path: Path) -> None:
+    names = np.array(["\xe9".encode(), b"b"] * 5)
+    (found,) = read(open_source(packed(tmp_path / "in.npz", x=ROWS, id=names)), rows=10)
+    assert found.ids is not None
+    assert found.ids.tolist() == ["\xe9", "b"] * 5
+
+
+@pytest.mark.parametrize(
+    "ids", [np.array(["a", "\ud800"] * 5), np.array(["a", "\ud800"] * 5, dtype=">U1")]
+)
+def test_ids_with_halves_of_characters_are_refused(tmp_path: Path, ids: Any) -> None:
+    source = open_source(packed(tmp_path / "in.npz", x=ROWS, id=ids))
+    with pytest.raises(errors.InputError, match="'id' has texts with halves of characters"):
+        read(source)
+
+
+def test_ids_that_are_bytes_of_no_text_are_refused(tmp_path: Path) -> None:
+    source = open_source(packed(tmp_path / "in.npz", x=ROWS, id=np.array([b"\xff"] * 10)))
+    with pytest.raises(errors.InputError, match="cannot be read: 'utf-8' codec"):
+        read(source)
+
+
+@pytest.mark.parametrize("method", [zipfile.ZIP_LZMA, zipfile.ZIP_BZIP2, zipfile.ZIP_DEFLATED])
+def test_a_compressed_member_that_is_broken_is_refused(tmp_path: Path, method: int) -> None:
+    np.save(tmp_path / "x.npy", np.random.default_rng(0).normal(size=(10, 2)).astype("f4"))
+    with zipfile.ZipFile(tmp_path / "in.npz", "w", method) as written:
+        written.write(tmp_path / "x.npy", "x.npy")
+    content = bytearray((tmp_path / "in.npz").read_bytes())
+    content[60:90] = bytes(30)
+    (tmp_path / "in.npz").write_bytes(content)
+    with pytest.raises(errors.InputError, match="cannot be read"):
+        read(open_source(tmp_path / "in.npz"))
+
+
+def test_fewer_rows_than_none_are_refused(tmp_path: Path) -> None:
+    said = b"{'descr': '<f4', 'fortran_order': False, 'shape': (-3, 2), }"
+    head = said.ljust(117) + b"\n"
+    (tmp_path / "in.npy").write_bytes(b"\x93NUMPY\x01\x00\x76\x00" + head)
+    with pytest.raises(errors.InputError, match=r"says that it has the shape \[-3, 2\]"):
+        open_source(tmp_path / "in.npy")
+
+
+def test_it_is_known_beforehand_what_a_row_takes(tmp_path: Path) -> None:
+    wide = np.array(["a" * 1000] * 10)
+    # Two float32, and a thousand characters of four bytes.
+    assert open_source(packed(tmp_path / "in.npz", x=ROWS, id=wide)).row_bytes == 2 * 4 + 4000
