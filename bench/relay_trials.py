@@ -87,6 +87,16 @@ def lose_one(cluster: mock.Cluster) -> None:
     cluster.stop(3)
 
 
+def slow_down(seconds: float) -> Callable[[mock.Cluster], None]:
+    """Let every broker answer so much later."""
+
+    def begin(cluster: mock.Cluster) -> None:
+        for broker in BROKERS:
+            cluster.slow_down(broker, seconds)
+
+    return begin
+
+
 TROUBLES = (
     Trouble("none", nothing),
     Trouble("NOT_ENOUGH_REPLICAS", errors_of(mock.NOT_ENOUGH_REPLICAS)),
@@ -101,6 +111,12 @@ TROUBLES = (
         "a broker down, leader in name",
         lambda cluster: cluster.stop(2),
         lambda cluster: cluster.start(2),
+        LONG,
+    ),
+    Trouble(
+        "brokers slower than the deadline",
+        slow_down(1.4 * relaying.DEADLINE_SECONDS),
+        slow_down(0.0),
         LONG,
     ),
     Trouble(
