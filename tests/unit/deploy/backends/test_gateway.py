@@ -121,6 +121,16 @@ def route(*references: dict[str, Any]) -> dict[str, Any]:
     return changed
 
 
+def test_every_rule_that_sends_to_both_is_weighed() -> None:
+    both = copy.deepcopy(clusters.ROUTE)
+    both["spec"]["rules"] += copy.deepcopy(both["spec"]["rules"])
+
+    rules = gateway.weighed(both, NAMES, 0.25)
+
+    found = [[reference["weight"] for reference in rule["backendRefs"]] for rule in rules]
+    assert found == [[750, 250], [750, 250]]
+
+
 def test_a_weight_that_is_not_given_is_one() -> None:
     even = route({"name": MODEL}, {"name": NAMES.candidate})
     assert gateway.shares(even, NAMES) == (0.5,)
