@@ -30,6 +30,8 @@ MAX_HEAD = 65_536
 """Bytes of a head, trailer or chunk header, as far as they came in more than one read."""
 MAX_DISCARDED = 2**20
 """Bytes that are read and thrown away behind a refusal."""
+GRACE_SECONDS = 0.5
+"""How long a connection without requests is kept when the server ends."""
 STRIDE = 16_384
 """So many bytes are parsed at a time, and none behind a request whose turn has not come."""
 
@@ -91,6 +93,8 @@ class Connection(httptools_impl.HttpToolsProtocol):
         """Bytes that came since a head, a part of a body or a request was complete."""
         self._over = False
         """Whether nothing more is taken."""
+        self._ending = False
+        """Whether the server ends, so that the next answer is the last."""
 
     @property
     def backlogged(self) -> bool:
@@ -129,6 +133,18 @@ class Connection(httptools_impl.HttpToolsProtocol):
         last.keep_alive = False
         return True
 
+    def shutdown(self) -> None:
+        """Close behind what is under way; where nothing is, behind a request that may be under way.
+
+        A client that keeps a connection may have sent the next request just now. Closed at once,
+        it would not know whether that was taken in.
+        """
+        if self._ending or not (self.cycle is None or self.cycle.response_complete):
+            super().shutdown()
+        else:
+            self._ending = True
+            self.loop.call_later(GRACE_SECONDS, self.shutdown)
+
     def on_message_begin(self) -> None:
         """Begin with a head; a scope is made only for who wants one."""
         self.url, self.headers = b"", []
@@ -159,6 +175,8 @@ class Connection(httptools_impl.HttpToolsProtocol):
         )
         super().on_headers_complete()
         self.headers = _DEAF
+        if self._ending:
+            self.cycle.keep_alive = False
 
     def on_body(self, body: bytes) -> None:
         """Take a part of the body."""

@@ -54,8 +54,8 @@ class Protocol(connection.Connection):
         """Headers of a request that may be answered here, while its body comes."""
         self._parts: list[bytes] = []
         """That body so far."""
-        self._whole: tuple[Exchange, str, dict[bytes, bytes], bytes] | None = None
-        """A request that came with what is just read: its exchange, path, headers and body."""
+        self._whole: tuple[front.Front, Exchange, str, dict[bytes, bytes], bytes] | None = None
+        """A request that came with what is just read: its door, exchange, path, headers, body."""
         self._quiet_since: float | None = None
         """Since when nothing was heard behind the last answer given here."""
         self._timer: asyncio.TimerHandle | None = None
@@ -87,7 +87,7 @@ class Protocol(connection.Connection):
 
     def on_message_complete(self) -> None:
         """Take the request as whole."""
-        if self._said is None:
+        if self._said is None or self._door is None:
             super().on_message_complete()
             return
         self.unheard = 0
@@ -97,13 +97,18 @@ class Protocol(connection.Connection):
         exchange = Exchange()
         # uvicorn asks the same few things of it as of its own, to drain and to pipeline.
         self.cycle = exchange  # type: ignore[assignment]
-        self._whole = exchange, self.url.decode("ascii"), said, body
+        self._whole = self._door, exchange, self.url.decode("ascii"), said, body
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Note that the client is gone."""
         super().connection_lost(exc)
         if self._timer is not None:
             self._timer.cancel()
+
+    def shutdown(self) -> None:
+        """Close behind what is under way; what still comes takes the way through ASGI."""
+        self._door = None
+        super().shutdown()
 
     def _is_ours(self, headers: http.Headers) -> bool:
         """Say whether this is an inference request that nothing is special about."""
@@ -131,9 +136,13 @@ class Protocol(connection.Connection):
             super().on_body(part)
 
     async def _answer(
-        self, exchange: Exchange, path: str, headers: dict[bytes, bytes], body: bytes
+        self,
+        door: front.Front,
+        exchange: Exchange,
+        path: str,
+        headers: dict[bytes, bytes],
+        body: bytes,
     ) -> None:
-        door: Any = self._door
         response = await door.infer(path, headers, body)
         exchange.response_complete = True
         if exchange.disconnected:

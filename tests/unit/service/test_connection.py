@@ -360,6 +360,41 @@ def test_draining_ends_a_connection_behind_the_request_under_way(kind: sockets.K
     asyncio.run(main())
 
 
+@both
+def test_a_request_that_was_on_its_way_when_the_server_ends_is_answered(
+    made: serving.Project, kind: sockets.Kind
+) -> None:
+    async def steps(opened: compose.Plane) -> None:
+        async with sockets.listening(sockets.door_of(opened), kind) as place:
+            reader, writer = await place.connect()
+            writer.write(GOOD)
+            await sockets.one(reader)
+            (ours,) = place.state.connections
+            ours.shutdown()
+            writer.write(GOOD)
+            answer = await sockets.one(reader)
+            assert answer.startswith(b"HTTP/1.1 200 OK")
+            assert b"\r\nconnection: close\r\n" in answer
+            assert await reader.read() == b""
+            writer.close()
+
+    sockets.run(made, steps)
+
+
+@both
+def test_a_connection_that_says_nothing_does_not_hold_up_the_end(kind: sockets.Kind) -> None:
+    async def main() -> None:
+        async with sockets.listening(sockets.Slow(), kind) as place, asyncio.timeout(30.0):
+            reader, writer = await place.connect()
+            await serving.until(lambda: bool(place.state.connections))
+            (ours,) = place.state.connections
+            ours.shutdown()
+            assert await reader.read() == b""
+            writer.close()
+
+    asyncio.run(main())
+
+
 def test_a_connection_that_waits_for_its_next_request_keeps_no_body(
     made: serving.Project,
 ) -> None:
