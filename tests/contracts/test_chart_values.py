@@ -125,9 +125,10 @@ def test_a_namespace_that_looks_like_something_else_stays_a_name(namespace: str)
         {"imagePullSecrets": [{"name": "digits-store"}], "server__topologySpread": [SPREAD]},
         {"server__resources": {"requests": {"cpu": 0.5, "nvidia.com/gpu": 1}}},
         {"listen": "::"},
+        {"store__s3__existingSecret": "", "server__extraEnv": [{"name": "AWS_ACCESS_KEY_ID"}]},
         {"podSecurityContext": {"runAsUser": None, "runAsGroup": None, "fsGroup": None}},
     ],
-    ids=range(10),
+    ids=range(11),
 )
 def test_what_a_platform_sets_leaves_a_release_whole(places: dict[str, Any]) -> None:
     # The parser of the tests refuses a key that comes twice, as Flux and kubectl do.
@@ -206,6 +207,21 @@ def test_pods_listen_where_it_is_said_whatever_their_image_says() -> None:
         ("local", {"config__serve": {"grpc_port": 3013}}, "choose none of 3000, 3013"),
         ("local", {"config__serve": {"grpc_port": 80}}, "each port once"),
         ("argo-rollout", {"control__service": {"port": 3001}}, "each port once"),
+        (
+            "local",
+            {"server__extraEnv": [{"name": "AWS_ACCESS_KEY_ID", "value": "mine"}]},
+            "server.extraEnv has AWS_ACCESS_KEY_ID, which the chart sets itself",
+        ),
+        (
+            "local",
+            {"control__extraEnv": [{"name": "COPPICE_MONITOR__HOST", "value": "::1"}]},
+            "the chart sets itself",
+        ),
+        (
+            "local",
+            {"retrain__extraEnv": [{"name": "A"}, {"name": "A"}]},
+            "retrain.extraEnv has A t",
+        ),
         ("argo-rollout", {"networkPolicy": {"enabled": True}}, "argo could not ask for verdicts"),
         ("flagger", {"networkPolicy": {"enabled": True}}, "flagger could not ask for verdicts"),
     ],

@@ -58,6 +58,7 @@
 {{- end -}}
 {{- include "coppice.check.names" . -}}
 {{- include "coppice.check.ports" . -}}
+{{- include "coppice.check.env" . -}}
 {{- include "coppice.check.networks" . -}}
 {{- end -}}
 
@@ -75,6 +76,26 @@
 {{- if eq (include "coppice.serviceAccount.server" .) (include "coppice.serviceAccount.control" .) -}}
 {{- if .Values.serviceAccount.server.create | and .Values.serviceAccount.control.create -}}
 {{- fail "serviceAccount.server.name and serviceAccount.control.name are the same, which cannot be made twice: pods that serve need none of the rights of those that control" -}}
+{{- end -}}
+{{- end -}}
+{{- end -}}
+
+{{/* Variables that are set twice: server-side apply takes no list with two of a name. */}}
+{{- define "coppice.check.env" -}}
+{{- $own := list "COPPICE_PROJECT" "COPPICE_EVENTS__CAP_BYTES" -}}
+{{- range include "coppice.server.env" . | fromYamlArray -}}
+{{- $own = append $own .name -}}
+{{- end -}}
+{{- range $part := list "server" "control" "retrain" -}}
+{{- $seen := list -}}
+{{- range (index $.Values $part).extraEnv -}}
+{{- if has .name $own -}}
+{{- fail (printf "%s.extraEnv has %s, which the chart sets itself: leave it out, and set the value that it comes from" $part .name) -}}
+{{- end -}}
+{{- if has .name $seen -}}
+{{- fail (printf "%s.extraEnv has %s twice" $part .name) -}}
+{{- end -}}
+{{- $seen = append $seen .name -}}
 {{- end -}}
 {{- end -}}
 {{- end -}}
