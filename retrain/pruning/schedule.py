@@ -136,17 +136,24 @@ def _keeping(tune: Tune, model: nn.Module, steps: Sequence[recipe.Step]) -> Tune
     return tune if keep is None else functools.partial(tune, after_step=keep)
 
 
-_KINDS = {"neuron": "channels", "layer": "blocks", "connection": "weights"}
+_KINDS = {"neuron": "channel", "layer": "block", "connection": "weight"}
 
 
 def _nothing(record: surgery.Surgery, step: recipe.Step) -> str:
     why = [f"{whole.name!r}: {whole.reason}" for whole in record.whole]
     why += [
-        f"{group.name!r}: {group.before} {_KINDS[step.level]} stay whole at amount "
-        f"{step.share(group.name)}{f' in steps of {step.align}' if step.level == 'neuron' else ''}"
+        f"{group.name!r}: {_all(group.before, step)} at amount {step.share(group.name)}"
         for group in record.groups
     ]
-    return "nothing of this network can be removed; " + "; ".join(why or ["it has no inner layers"])
+    told = "nothing of this network can be removed; " + "; ".join(why or ["it has no inner layers"])
+    finer = " or take a finer align" if step.level == "neuron" else ""
+    return f"{told}; raise the amount{finer}" if record.groups else told
+
+
+def _all(count: int, step: recipe.Step) -> str:
+    kind = _KINDS[step.level]
+    whole = f"the only {kind} stays" if count == 1 else f"all {count} {kind}s stay"
+    return f"{whole} whole in steps of {step.align}" if step.level == "neuron" else f"{whole} whole"
 
 
 def _train_sparse(

@@ -281,7 +281,8 @@ def test_a_network_without_such_blocks_is_refused_with_the_reasons() -> None:
 
 
 def test_an_amount_that_leaves_all_blocks_is_refused() -> None:
-    with pytest.raises(errors.PruningError, match="'layers': 2 blocks stay whole"):
+    told = r"'layers': all 2 blocks stay whole at amount 0.2; raise the amount$"
+    with pytest.raises(errors.PruningError, match=told):
         prune(NETS["residual-cnn"].model(), "residual-cnn", amount=0.2)
 
 
