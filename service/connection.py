@@ -16,6 +16,7 @@ RFC 6585: 5 (431).
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from typing import Any
 
 import httptools
@@ -284,3 +285,12 @@ def written(response: http.Response, defaults: list[tuple[bytes, bytes]]) -> byt
     lines += [b"%b: %b\r\n" % pair for pair in response.headers]
     lines.append(b"content-length: %d\r\n" % len(response.body))
     return b"".join(lines)
+
+
+def install(made: Callable[..., Connection]) -> None:
+    """Let the server that this process is about to start make such an object for each connection.
+
+    BentoML starts uvicorn with its options for everything but this one.
+    """
+    kinds: dict[Any, Any] = uvicorn_config.HTTP_PROTOCOLS
+    kinds["auto"] = made

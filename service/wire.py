@@ -19,9 +19,6 @@ import functools
 import re
 from typing import Any
 
-from uvicorn import config as uvicorn_config
-from uvicorn import server
-
 from service import connection, front, http, prompt
 
 _OURS = re.compile(rb"/v2/models/[A-Za-z0-9_.:/-]{1,1024}/infer")
@@ -35,20 +32,12 @@ class Protocol(connection.Connection):
     ----------
     door
         The front door; without one everything takes the way through ASGI.
-    config, server_state, app_state, _loop
-        As uvicorn gives them.
+    given, named
+        What uvicorn gives.
     """
 
-    def __init__(
-        self,
-        config: uvicorn_config.Config,
-        server_state: server.ServerState,
-        app_state: dict[str, Any],
-        _loop: asyncio.AbstractEventLoop | None = None,
-        *,
-        door: front.Front | None,
-    ) -> None:
-        super().__init__(config, server_state, app_state, _loop)
+    def __init__(self, *given: Any, door: front.Front | None, **named: Any) -> None:
+        super().__init__(*given, **named)
         self._door = door
         self._said: dict[bytes, bytes] | None = None
         """Headers of a request that may be answered here, while its body comes."""
@@ -209,9 +198,5 @@ class Exchange:
 
 
 def install(door: front.Front | None) -> None:
-    """Let the server that this process is about to start make `Protocol` for each connection.
-
-    BentoML starts uvicorn with its options for everything but this one.
-    """
-    made: Any = functools.partial(Protocol, door=door)
-    uvicorn_config.HTTP_PROTOCOLS["auto"] = made
+    """Let the server that this process is about to start make `Protocol` for each connection."""
+    connection.install(functools.partial(Protocol, door=door))
