@@ -278,6 +278,28 @@ def test_without_a_traffic_router_the_weight_is_that_of_the_step(step: int, weig
     assert seen(**NOW, **OTHER, phase="Paused", currentStepIndex=step).weight == weight
 
 
+@pytest.mark.parametrize("code", [404, 409])
+def test_a_pod_that_changes_or_goes_meanwhile_keeps_nobody_from_being_told(
+    argo: ArgoBackend, cluster: Cluster, code: int
+) -> None:
+    # A kubelet writes the status of its pods all the time.
+    argo.apply(ALONE)
+    argo.apply(TRIAL)
+    both = [pod(cluster, name, template(cluster)) for name in ("one", "two")]
+    portal = Portal()
+    client = Client(Access(cluster.url, "default"))
+    cluster.fail(Fault(code, verb="patch"))
+
+    told = [portal.call(tend(client, [Place(ROLLOUTS, "digits")], PROMOTED)) for _ in range(2)]
+
+    portal.call(client.close())
+    portal.close()
+    found = [cluster.store.get(key)["metadata"]["annotations"][pods.ROUTING] for key in both]
+    # One at once, and the other with the next look.
+    assert told == [1, 1]
+    assert [pods.decode(text).champion for text in found] == ["m:b", "m:b"]
+
+
 def test_a_kind_of_workload_that_has_no_selector_keeps_its_pods(cluster: Cluster) -> None:
     portal = Portal()
     client = Client(Access(cluster.url, "default"))

@@ -207,6 +207,17 @@ def test_a_patch_that_was_begun_as_leader_is_not_tried_again_by_another(cluster:
     assert cluster.store.get(cluster.key(ROLLOUT))["spec"]["replicas"] == 2
 
 
+def test_a_proxy_for_the_rest_of_the_world_is_none_for_the_cluster(
+    cluster: Cluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cluster.add(ROLLOUT)
+    monkeypatch.setenv("HTTP_PROXY", "http://127.0.0.1:9")
+    monkeypatch.setenv("ALL_PROXY", "http://127.0.0.1:9")
+    monkeypatch.setenv("NO_PROXY", "")
+
+    assert ask(cluster, lambda client: client.get(ROLLOUTS, "digits"))["kind"] == "Rollout"
+
+
 def test_a_stranger_is_told_to_renew_the_token(cluster: Cluster) -> None:
     cluster.roles["known"] = Role([])
 
