@@ -45,6 +45,11 @@ class Place:
     asgi: Asgi
     state: server.ServerState
 
+    @property
+    def ours(self) -> list[wire.Protocol]:
+        """The connections of our own class."""
+        return [one for one in self.state.connections if isinstance(one, wire.Protocol)]
+
     async def connect(self) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
         return await asyncio.open_connection("127.0.0.1", self.port)
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from service import compose, connection, intake, wire
+from service import compose, connection, intake
 from tests.support import serving, sockets
 
 READY = sockets.raw(line="GET /v2/health/ready HTTP/1.1")
@@ -42,8 +42,8 @@ def test_requests_sent_far_ahead_are_not_parsed_before_their_turn(kind: sockets.
             reader, writer = await place.connect()
             writer.write(sockets.raw(b"{}") + READY * 5_000)
             await slow.asked
-            await serving.until(lambda: any(one.held for one in place.state.connections))
-            (ours,) = place.state.connections
+            await serving.until(lambda: any(one.held for one in place.ours))
+            (ours,) = place.ours
             # A stride of 16 KiB holds 16,384 / 69 = 237 of these.
             assert len(ours.pipeline) <= connection.STRIDE // len(READY) + 1
             slow.gate.set_result(None)
@@ -228,7 +228,7 @@ def test_what_is_no_request_is_refused_though_an_answer_is_still_under_way() -> 
             reader, writer = await place.connect()
             writer.write(sockets.raw(b"{}"))
             await slow.asked
-            (ours,) = place.state.connections
+            (ours,) = place.ours
             writer.write(b"nonsense\r\n\r\n")
             await serving.until(lambda: ours.refusal is not None)
             slow.gate.set_result(None)
@@ -347,8 +347,8 @@ def test_draining_ends_a_connection_behind_the_request_under_way(kind: sockets.K
             reader, writer = await place.connect()
             writer.write(sockets.raw(b"{}") + READY * 1_000)
             await slow.asked
-            await serving.until(lambda: any(one.held for one in place.state.connections))
-            (ours,) = place.state.connections
+            await serving.until(lambda: any(one.held for one in place.ours))
+            (ours,) = place.ours
             ahead = len(ours.pipeline)
             ours.shutdown()
             slow.gate.set_result(None)
@@ -369,7 +369,7 @@ def test_a_request_that_was_on_its_way_when_the_server_ends_is_answered(
             reader, writer = await place.connect()
             writer.write(GOOD)
             await sockets.one(reader)
-            (ours,) = place.state.connections
+            (ours,) = place.ours
             ours.shutdown()
             writer.write(GOOD)
             answer = await sockets.one(reader)
@@ -386,8 +386,8 @@ def test_a_connection_that_says_nothing_does_not_hold_up_the_end(kind: sockets.K
     async def main() -> None:
         async with sockets.listening(sockets.Slow(), kind) as place, asyncio.timeout(30.0):
             reader, writer = await place.connect()
-            await serving.until(lambda: bool(place.state.connections))
-            (ours,) = place.state.connections
+            await serving.until(lambda: bool(place.ours))
+            (ours,) = place.ours
             ours.shutdown()
             assert await reader.read() == b""
             writer.close()
@@ -403,8 +403,7 @@ def test_a_connection_that_waits_for_its_next_request_keeps_no_body(
             reader, writer = await place.connect()
             writer.write(GOOD)
             await sockets.one(reader)
-            (ours,) = place.state.connections
-            assert isinstance(ours, wire.Protocol)
+            (ours,) = place.ours
             assert serving.infer_body(id="r1") not in sockets.bytes_of(ours)
             writer.close()
 

@@ -255,7 +255,7 @@ def test_a_request_that_is_under_way_is_answered_before_its_connection_is_draine
             writer.write(sockets.raw(b"{}"))
             await slow.asked
             await serving.until(lambda: len(place.state.connections) == 2)
-            for connection in list(place.state.connections):
+            for connection in place.ours:
                 connection.shutdown()
             slow.gate.set_result(None)
             assert b"\r\nconnection: close\r\n" in await sockets.one(reader)
