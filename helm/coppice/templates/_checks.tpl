@@ -74,7 +74,7 @@
 {{- end -}}
 {{- end -}}
 {{- if eq (include "coppice.serviceAccount.server" .) (include "coppice.serviceAccount.control" .) -}}
-{{- if .Values.serviceAccount.server.create | and .Values.serviceAccount.control.create -}}
+{{- if and .Values.serviceAccount.server.create .Values.serviceAccount.control.create -}}
 {{- fail "serviceAccount.server.name and serviceAccount.control.name are the same, which cannot be made twice: pods that serve need none of the rights of those that control" -}}
 {{- end -}}
 {{- end -}}
