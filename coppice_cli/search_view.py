@@ -203,7 +203,7 @@ def _effort(effort: probes.Effort) -> str:
 def _points(share: float) -> str:
     """Write a loss of score in points.
 
-    >>> _points(0.0123)
-    '+1.23'
+    >>> _points(0.0123), _points(-0.00001)
+    ('+1.23', '+0.00')
     """
-    return f"{100.0 * share:+.2f}"
+    return f"{round(100.0 * share, 2) + 0.0:+.2f}"

@@ -78,7 +78,7 @@ def write(
         file=file.name,
         tag=tag,
         program=program.strip(),
-        inputs="; ".join(_input(spec) for spec in manifest.inputs),
+        inputs="; ".join(_input(manifest, spec) for spec in manifest.inputs),
         scores=_scores(manifest),
         more=_more(file, outputs),
     )
@@ -86,16 +86,29 @@ def write(
 
 
 def _example(manifest: artifact.Manifest) -> str:
-    """Return the program's rows: one of zeros for each input."""
+    """Return the program's rows: one of zeros for each input, or of the least code it may hold."""
     arrays = [
-        f'"{spec.name}": numpy.zeros({(1, *spec.shape)}, "{spec.dtype}")'
+        f'"{spec.name}": numpy.full({(1, *spec.shape)}, {_plain(manifest, spec)}, "{spec.dtype}")'
+        if spec.name in manifest.codes
+        else f'"{spec.name}": numpy.zeros({(1, *spec.shape)}, "{spec.dtype}")'
         for spec in manifest.inputs
     ]
     return "{" + ", ".join(arrays) + "}"
 
 
-def _input(spec: artifact.TensorSpec) -> str:
-    return f"`{spec.name}` {spec.dtype} [rows{''.join(f', {size}' for size in spec.shape)}]"
+def _plain(manifest: artifact.Manifest, spec: artifact.TensorSpec) -> int:
+    return max(0, *manifest.codes[spec.name].low)
+
+
+def _input(manifest: artifact.Manifest, spec: artifact.TensorSpec) -> str:
+    shape = f"`{spec.name}` {spec.dtype} [rows{''.join(f', {size}' for size in spec.shape)}]"
+    known = manifest.codes.get(spec.name)
+    if known is None:
+        return shape
+    low, high = (
+        str(ends[0]) if len(ends) == 1 else str(list(ends)) for ends in (known.low, known.high)
+    )
+    return f"{shape}, codes from {low} to {high} (nothing here checks them)"
 
 
 def _scores(manifest: artifact.Manifest) -> str:

@@ -115,3 +115,13 @@ def test_a_sweep_of_a_regression_says_what_a_point_is() -> None:
     assert said in sweep_page.render(values, sweep_page.pictures(values))
     assert "the scale" not in sweep_page.markdown(sweeps.usual())
     assert "the scale" not in sweep_page.render(sweeps.usual(), ())
+
+
+def test_a_loss_of_next_to_nothing_has_no_sign() -> None:
+    # -0.000001 points, as values that are summed in another order give.
+    outcome = sweeps.outcome("taylor", 0.5, 1, 0.9)
+    assert outcome.measured is not None
+    none = msgspec.structs.replace(outcome.measured.against_null, drop=-1e-8)
+    measured = msgspec.structs.replace(outcome.measured, against_null=none)
+    found = sweeps.sweep([msgspec.structs.replace(outcome, measured=measured)])
+    assert sweep_page.rows(found)[0].drop == "0.00"
