@@ -1,9 +1,11 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from collections.abc import Awaitable, Callable, Iterator
 from typing import Any, TypeVar
 
+import httpx
 import pytest
 
 from coppice import errors
@@ -309,3 +311,43 @@ def test_a_watch_whose_version_is_forgotten_begins_anew(cluster: Cluster) -> Non
     assert ask(cluster, conversation) == [2, 11]
     # The object was read at the beginning, and again after the 410.
     assert cluster.requests["get rollouts"] == 2
+
+
+def line(told: str, /, **found: Any) -> str:
+    return json.dumps({"type": told, "object": found})
+
+
+FORGOTTEN = line("ERROR", kind="Status", code=410, message="too old resource version")
+PAGES = (
+    {"metadata": {"resourceVersion": "1"}},
+    # A server tells in a stream that began well how far it is, and that it has forgotten.
+    [line("BOOKMARK", metadata={"resourceVersion": "5"}), FORGOTTEN],
+    {"metadata": {"resourceVersion": "7"}},
+    [line("MODIFIED", metadata={"resourceVersion": "8"})],
+)
+
+
+def test_what_a_stream_tells_besides_changes_is_no_change() -> None:
+    pages = iter(PAGES)
+
+    def answer(_: httpx.Request) -> httpx.Response:
+        page = next(pages)
+        return httpx.Response(200, json=page) if isinstance(page, dict) else lines(page)
+
+    async def versions() -> list[str]:
+        client = Client(Access("http://cluster", "default"), PATIENCE)
+        await client._http.aclose()
+        client._http = httpx.AsyncClient(
+            transport=httpx.MockTransport(answer), base_url="http://cluster"
+        )
+        states = client.watch(ROLLOUTS, "digits")
+        found = [(await anext(states) or {})["metadata"]["resourceVersion"] for _ in range(3)]
+        await states.aclose()  # type: ignore[attr-defined]
+        await client.close()
+        return found
+
+    assert asyncio.run(versions()) == ["1", "7", "8"]
+
+
+def lines(page: list[str]) -> httpx.Response:
+    return httpx.Response(200, text="".join(f"{each}\n" for each in page))
