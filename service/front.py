@@ -174,6 +174,7 @@ async def _infer_whole(
     """Answer an inference request: the data path."""
     length = headers.get(_HEADER_LENGTH)
     request = protocol.decode(body, None if length is None else length.decode("latin-1"))
+    replies.check_outputs(plane, request.wanted)
     said = request.parameters
     claims = admission.Claims(
         request.id, said.get("routing_key"), said.get("slices"), said.get("timeout")

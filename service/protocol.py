@@ -256,20 +256,24 @@ def flag(parameters: Mapping[str, Any], name: str, *, default: bool) -> bool:
     return value
 
 
-def chosen(answer: Answer, wanted: Wanted) -> Mapping[str, tensors.Array]:
-    """Return the outputs that were asked for, in the order asked.
+def check_outputs(wanted: Wanted, known: Sequence[str]) -> None:
+    """Refuse an output that the model does not have, before anything is answered.
 
     Raises
     ------
     RequestError
-        An output was asked for that the model does not have.
+        An output was asked for that is not among the known ones.
     """
+    for name in wanted.names or ():
+        if name not in known:
+            message = f"there is no output {name!r}; the model has {sorted(known)}"
+            raise errors.RequestError(message)
+
+
+def chosen(answer: Answer, wanted: Wanted) -> Mapping[str, tensors.Array]:
+    """Return the outputs that were asked for, in the order asked; they are the model's."""
     if wanted.names is None:
         return answer.outputs
-    for name in wanted.names:
-        if name not in answer.outputs:
-            message = f"there is no output {name!r}; the model has {sorted(answer.outputs)}"
-            raise errors.RequestError(message)
     return {name: answer.outputs[name] for name in wanted.names}
 
 
@@ -280,11 +284,6 @@ def encode(answer: Answer, wanted: Wanted) -> Encoded:
     >>> answer = Answer("r1", "tiny", "v1", {"label": np.array([1])})
     >>> encode(answer, Wanted(None, {}, False)).body.decode()[-71:]
     '"outputs":[{"name":"label","datatype":"INT64","shape":[1],"data":[1]}]}'
-
-    Raises
-    ------
-    RequestError
-        An output was asked for that the model does not have.
     """
     described: list[bytes] = []
     raw: list[bytes] = []

@@ -201,6 +201,7 @@ class Remote:
             [(output.name, _parameters(output.parameters)) for output in asked.outputs],
             otherwise_binary=True,
         )
+        replies.check_outputs(self._plane, wanted)
         query = admission.admit(headers, claims, _inputs(asked, raw), asked.model_version or None)
         served = await self._plane.engine.infer(query)
         context.set_trailing_metadata(

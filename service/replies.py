@@ -38,6 +38,21 @@ def check_model(plane: compose.Plane, name: str) -> None:
         raise errors.UnknownModel(message)
 
 
+def check_outputs(plane: compose.Plane, wanted: protocol.Wanted) -> None:
+    """Refuse an output that the model does not have, before an answer is made and stored.
+
+    Raises
+    ------
+    RequestError
+        An output was asked for that there is not.
+    NotReady
+        There is no champion in memory.
+    """
+    if wanted.names is not None:
+        manifest = plane.switchboard.in_force().champion.manifest
+        protocol.check_outputs(wanted, [output["name"] for output in _outputs(manifest)])
+
+
 def check_ready(plane: compose.Plane, version: str | None = None) -> None:
     """Find out whether the model, or one version of it, answers requests.
 

@@ -95,6 +95,21 @@ def test_a_regression_answers_with_values_alone(tmp_path: Path) -> None:
     ]
 
 
+def test_who_asks_for_an_output_that_there_is_not_is_refused_before_anything_is_stored(
+    made: serving.Project,
+) -> None:
+    async def steps(opened: compose.Plane) -> None:
+        body = serving.infer_body(outputs=[{"name": "logits"}])
+        reply = await serving.ask(opened, serving.INFER, body)
+        assert reply.status == 400
+        assert reply.json == {
+            "error": "there is no output 'logits'; the model has ['label', 'scores']"
+        }
+        assert serving.stored(opened.log, records.Prediction) == []
+
+    run(made, steps)
+
+
 def test_headers_and_parameters_reach_the_log(made: serving.Project) -> None:
     async def steps(opened: compose.Plane) -> None:
         parameters = {"routing_key": "ann", "slices": {"site": "a"}}

@@ -212,7 +212,12 @@ def test_only_the_outputs_asked_for_are_sent_in_the_order_asked() -> None:
 def test_an_output_that_the_model_lacks_is_refused_with_those_it_has() -> None:
     wanted = protocol.Wanted(("logits",), {}, otherwise_binary=False)
     with pytest.raises(errors.RequestError, match=r"'logits'; the model has \['label', 'scores'\]"):
-        protocol.encode(answer(), wanted)
+        protocol.check_outputs(wanted, ["scores", "label"])
+
+
+def test_outputs_that_the_model_has_are_let_through_and_so_is_asking_for_none() -> None:
+    protocol.check_outputs(protocol.Wanted(("label",), {}, otherwise_binary=False), ["label"])
+    protocol.check_outputs(protocol.Wanted(None, {}, otherwise_binary=False), ["label"])
 
 
 def test_the_same_header_twice_reads_the_bytes_behind_it_each_time() -> None:
