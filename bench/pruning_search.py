@@ -97,16 +97,16 @@ def _row(found: dict[str, Any], minutes: float) -> dict[str, Any]:
         "blocks left out": "-",
         "widths": "none within the budget",
         "times as fast": "-",
-        "points lost": "-",
-        "expected": "-",
+        "lost after the short recovery": "-",
+        "expected after the whole": "-",
     }
     if found["chosen"] is not None and found["final"] is not None:
         entry = found["entries"][found["chosen"]]
         row["widths"] = ", ".join(f"{name} {width}" for name, width in entry["widths"].items())
         row["times as fast"] = round(found["final"]["cost"]["gain"], 2)
         row["blocks left out"] = ", ".join(entry["out"]) or "none"
-        row["points lost"] = round(100 * entry["probe"]["drop"], 2)
+        row["lost after the short recovery"] = round(100 * entry["probe"]["drop"], 2)
         after = entry["probe"]["expected"]
         low, loss, high = (round(100 * after[name], 2) for name in ("low", "loss", "high"))
-        row["expected"] = f"{loss} ({low} to {high})"
+        row["expected after the whole"] = f"{loss} ({low} to {high})"
     return row
