@@ -206,4 +206,4 @@ def _points(share: float) -> str:
     >>> _points(0.0123), _points(-0.00001)
     ('+1.23', '+0.00')
     """
-    return f"{round(100.0 * share, 2) + 0.0:+.2f}"
+    return f"{100.0 * share:+z.2f}"

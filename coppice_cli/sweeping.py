@@ -75,7 +75,7 @@ def _table(found: record.Sweep) -> None:
             cell.criterion,
             summary.percent(cell.amount),
             console.percent(cell.score.value),
-            f"{round(100 * cell.drop.value, 2) + 0.0:.2f}",
+            f"{100 * cell.drop.value:z.2f}",
             console.ratio(cell.gains[1].value),
             console.ratio(cell.gains[record.BATCH].value),
             console.ratio(cell.macs),

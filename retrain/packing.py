@@ -132,7 +132,7 @@ def _speed(way: Tried, section: settings.PackSettings) -> str:
 def _score(found: paired.Comparison) -> str:
     """Say what it costs, and how much the rows can tell."""
     return (
-        f"it loses {round(100.0 * found.drop, 2) + 0.0:.2f} points of score on {found.rows:,} rows "
+        f"it loses {100.0 * found.drop:z.2f} points of score on {found.rows:,} rows "
         f"(between {100.0 * found.low:.2f} and {100.0 * found.high:.2f}), and differs on "
         f"{100.0 * found.disagreement:.2f}%"
     )

@@ -191,7 +191,7 @@ class Batcher:
         # Processor time, because a busy machine makes every run look slow now and then.
         began = time.thread_time()
         try:
-            return self._predict(_together(batch))
+            return self._predict(together([job.inputs for job in batch]))
         finally:
             took = time.thread_time() - began
             self._seconds = MEMORY * self._seconds + (1.0 - MEMORY) * took
@@ -210,11 +210,11 @@ def _tell(
         _LOG.warning("the server stopped before an answer was ready", requests=len(batch))
 
 
-def _together(batch: Sequence[Job]) -> Inputs:
-    if len(batch) == 1:
-        return batch[0].inputs
-    names = batch[0].inputs
-    return {name: np.concatenate([job.inputs[name] for job in batch]) for name in names}
+def together(parts: Sequence[Inputs]) -> Inputs:
+    """Return the inputs of several requests as one batch, in their order."""
+    if len(parts) == 1:
+        return parts[0]
+    return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
 
 
 def _settle(batch: Sequence[Job], answers: runtime.Answers) -> None:

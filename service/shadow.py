@@ -11,10 +11,9 @@ import itertools
 import queue
 import threading
 from collections.abc import Callable, Iterable, Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
-import numpy.typing as npt
 import structlog
 
 from coppice import artifact, clock, errors, labels, records, runtime
@@ -179,20 +178,16 @@ def _compared(
     if version is None:
         message = f"{copies[0].tag} could not be loaded"
         raise errors.ArtifactError(message)
-    inputs = {name: _joined([copy.inputs[name] for copy in copies]) for name in copies[0].inputs}
+    inputs = batcher.together([copy.inputs for copy in copies])
     artifact.check_inputs(version.manifest, inputs)
     scores = version.runtime.scores(inputs)
     for copy in copies:
         if copy.scores.shape[1:] != scores.shape[1:]:
             message = f"answers {scores.shape}, not {copy.scores.shape}"
             raise errors.ArtifactError(message)
-    answered = _joined([copy.scores for copy in copies])
+    answered = np.concatenate([copy.scores for copy in copies])
     differs = labels.differ(scores, answered, task=version.task, scale=version.manifest.scale)
     return scores, differs.tolist()
-
-
-def _joined(parts: Sequence[npt.NDArray[Any]]) -> npt.NDArray[Any]:
-    return np.concatenate(parts) if len(parts) > 1 else parts[0]
 
 
 def _shadow(

@@ -81,6 +81,6 @@ def _line(made: edge.Exported) -> str:
     return (
         f"{made.path}: {words.number(made.bytes, 'bytes')} ({sizes}); one row in "
         f"{console.duration(seconds)}, {speeds}; answers like {made.version} on {made.rows:,} rows "
-        f"(largest difference {made.gap:.2g}, "
-        f"{round(100.0 * made.quality.drop, 2) + 0.0:.2f} points of score lost)"
+        f"(largest difference {made.gap:.2g}, {100.0 * made.quality.drop:z.2f} points of score "
+        "lost)"
     )

@@ -41,7 +41,7 @@ def _row(way: packing.Tried, sizes: list[int]) -> tuple[section.Cell, ...]:
         "yes" if way.taken else "no",
         way.bytes,
         *(None if gain is None else round(gain.gain, 2) for gain in gains),
-        None if quality is None else round(100.0 * quality.drop + 0.0, 2),
+        None if quality is None else round(100.0 * quality.drop, 2) + 0.0,
         None if quality is None else round(100.0 * quality.disagreement, 2),
         way.reason,
     )

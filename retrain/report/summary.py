@@ -138,7 +138,7 @@ def _score(made: card.Card) -> Headline:
         label="Mean score on the holdout",
         value=words.number(table.score("candidate"), "share"),
         note=(
-            f"{-100 * found.drop + 0.0:+.2f} points against the {NAMES[table.yardstick]} "
+            f"{-100 * found.drop:+z.2f} points against the {NAMES[table.yardstick]} "
             f"(between {-100 * found.high:+.2f} and {-100 * found.low:+.2f})"
         ),
         tone=_tone(found),
@@ -189,7 +189,7 @@ def _slice(made: card.Card) -> Headline:
     worst = found[name]
     return Headline(
         label="Slice that lost most surely",
-        value=f"{-100 * worst.drop + 0.0:+.2f} points",
+        value=f"{-100 * worst.drop:+z.2f} points",
         note=f"{name}, {worst.rows:,} rows{'' if worst.low > 0 else '; chance is not ruled out'}",
         tone=_tone(worst),
     )

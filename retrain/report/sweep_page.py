@@ -108,8 +108,7 @@ def _gain(gain: summary.Gain) -> str:
 
 
 def _spread(mean: summary.Mean, times: float = 1.0, digits: int = 2) -> str:
-    # Adding nought keeps a loss of next to nothing from being written as -0.
-    text = f"{round(times * mean.value, digits) + 0.0:.{digits}f}"
+    text = f"{times * mean.value:z.{digits}f}"  # z: next to nothing is not written as -0
     return text if mean.spread is None else f"{text} ±{times * mean.spread:.{digits}f}"
 
 

@@ -77,8 +77,7 @@ def gate_value(result: gates.GateResult, value: float | None) -> str:
         case "rise":
             return f"{100.0 * value:+.2f} points"
         case _:
-            # Adding nought keeps a loss of nothing from being written as -0.
-            return f"{-100.0 * value + 0.0:+.2f} points"
+            return f"{-100.0 * value:+z.2f} points"  # z: no loss is not written as -0
 
 
 def cell(value: section.Cell) -> str:

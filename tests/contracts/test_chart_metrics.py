@@ -20,16 +20,6 @@ def everything(**places: Any) -> chart.Release:
     return chart.render(chart.changed("everything", retrain__kind="deployment", **places))
 
 
-def named(found: chart.Release, kind: str, part: str) -> Object:
-    """Return the object of a kind whose name ends with a part."""
-    (wanted,) = [
-        each
-        for each in chart.of_kind(found.objects, kind)
-        if each["metadata"]["name"].endswith(part)
-    ]
-    return wanted
-
-
 def numbers(found: chart.Release) -> dict[str, int]:
     """Return the number of every named port of the pods of a release."""
     return {
@@ -52,13 +42,13 @@ def jobs(monitor: Object, ends: str) -> dict[str, str]:
 
 def doors(found: chart.Release, component: str) -> set[str | int]:
     """Return the ports at which a policy lets Prometheus in."""
-    rules = named(found, "NetworkPolicy", f"-{component}")["spec"]["ingress"]
+    rules = chart.named(found, "NetworkPolicy", f"-{component}")["spec"]["ingress"]
     return {port["port"] for rule in rules if PROMETHEUS in rule["from"] for port in rule["ports"]}
 
 
 def test_processes_listen_where_their_containers_say() -> None:
     found = everything()
-    config = named(found, "ConfigMap", "-coppice")["data"]["coppice.toml"]
+    config = chart.named(found, "ConfigMap", "-coppice")["data"]["coppice.toml"]
     told = tomllib.loads(config)
     there = numbers(found)
     assert told["metrics"]["host"] == "0.0.0.0"
@@ -70,17 +60,17 @@ def test_processes_listen_where_their_containers_say() -> None:
 def test_pods_are_watched_for_what_no_service_leads_to() -> None:
     found = everything()
     ends = "podMetricsEndpoints"
-    assert jobs(named(found, "PodMonitor", "-server"), ends) == {"relay": "coppice-relay"}
-    assert jobs(named(found, "PodMonitor", "-control"), ends) == {
+    assert jobs(chart.named(found, "PodMonitor", "-server"), ends) == {"relay": "coppice-relay"}
+    assert jobs(chart.named(found, "PodMonitor", "-control"), ends) == {
         "relay": "coppice-relay",
         "follow": "coppice-follow",
     }
-    assert jobs(named(found, "PodMonitor", "-retrainer"), ends) == {
+    assert jobs(chart.named(found, "PodMonitor", "-retrainer"), ends) == {
         "relay": "coppice-relay",
         "follow": "coppice-follow",
         "retrain": "coppice-retrain",
     }
-    assert jobs(named(found, "ServiceMonitor", "-server"), "endpoints") == {
+    assert jobs(chart.named(found, "ServiceMonitor", "-server"), "endpoints") == {
         "http": "coppice-service"
     }
 
@@ -88,11 +78,11 @@ def test_pods_are_watched_for_what_no_service_leads_to() -> None:
 def test_pods_alone_are_watched_where_that_is_chosen() -> None:
     found = everything(metrics__scrape="podMonitor")
     assert chart.of_kind(found.objects, "ServiceMonitor") == []
-    assert jobs(named(found, "PodMonitor", "-server"), "podMetricsEndpoints") == {
+    assert jobs(chart.named(found, "PodMonitor", "-server"), "podMetricsEndpoints") == {
         "http": "coppice-service",
         "relay": "coppice-relay",
     }
-    assert jobs(named(found, "PodMonitor", "-control"), "podMetricsEndpoints") == {
+    assert jobs(chart.named(found, "PodMonitor", "-control"), "podMetricsEndpoints") == {
         "monitor": "coppice-monitor",
         "http": "coppice-rollout",
         "relay": "coppice-relay",
@@ -109,10 +99,10 @@ def test_prometheus_may_reach_every_port_that_is_watched() -> None:
 
 def test_without_a_prometheus_nobody_may_reach_the_retrainer() -> None:
     found = everything(networkPolicy__prometheus=[])
-    assert named(found, "NetworkPolicy", "-retrainer")["spec"]["ingress"] == []
+    assert chart.named(found, "NetworkPolicy", "-retrainer")["spec"]["ingress"] == []
     assert [
         port["port"]
-        for rule in named(found, "NetworkPolicy", "-control")["spec"]["ingress"]
+        for rule in chart.named(found, "NetworkPolicy", "-control")["spec"]["ingress"]
         for port in rule["ports"]
     ] == ["http", "monitor"]
 

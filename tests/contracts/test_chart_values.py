@@ -34,15 +34,6 @@ def pod(found: chart.Release, name: str) -> manifests.PodTemplate:
     return wanted
 
 
-def named(found: chart.Release, kind: str, name: str) -> Object:
-    (wanted,) = [
-        each
-        for each in chart.of_kind(found.objects, kind)
-        if each["metadata"]["name"].endswith(name)
-    ]
-    return wanted
-
-
 @pytest.mark.parametrize(
     ("mode", "places"),
     [
@@ -141,9 +132,14 @@ def test_of_two_that_set_one_label_the_nearer_one_wins() -> None:
         commonLabels={"release": "far", "grafana_dashboard": "0", "app": "far"},
         metrics__labels={"release": "near"},
     )
-    assert named(found, "ServiceMonitor", "-control")["metadata"]["labels"]["release"] == "near"
-    assert named(found, "Service", "-control")["metadata"]["labels"]["release"] == "far"
-    assert named(found, "ConfigMap", "-overview")["metadata"]["labels"]["grafana_dashboard"] == "1"
+    assert (
+        chart.named(found, "ServiceMonitor", "-control")["metadata"]["labels"]["release"] == "near"
+    )
+    assert chart.named(found, "Service", "-control")["metadata"]["labels"]["release"] == "far"
+    assert (
+        chart.named(found, "ConfigMap", "-overview")["metadata"]["labels"]["grafana_dashboard"]
+        == "1"
+    )
     # By this one Flagger and the Services find pods.
     assert pod(found, "-server").labels["app"] == "shop-coppice-server"
 
@@ -162,8 +158,8 @@ def test_shares_of_pods_are_shares() -> None:
         server__maxUnavailable="0%",
         podDisruptionBudget__maxUnavailable="50%",
     )
-    deployment = named(found, "Deployment", "-server")
-    budget = named(found, "PodDisruptionBudget", "-server")
+    deployment = chart.named(found, "Deployment", "-server")
+    budget = chart.named(found, "PodDisruptionBudget", "-server")
     assert deployment["spec"]["strategy"]["rollingUpdate"] == {
         "maxSurge": "25%",
         "maxUnavailable": "0%",

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
+import types
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import msgspec
@@ -20,6 +21,7 @@ OPSET = 17
 IR_VERSION = 8
 REFERENCE_ROWS = 500
 CREATED_AT = 1_700_000_000.0
+BINARY = ("no", "yes")
 
 Floats = npt.NDArray[np.float32]
 
@@ -208,6 +210,34 @@ def _pack(folder: Path, linear: Linear) -> str:
             scale=linear.scale,
             parent=linear.parent,
             accepted=linear.accepted,
+            accepted_rows=REFERENCE_ROWS,
+            created_at=CREATED_AT,
+        ),
+    )
+
+
+def binary(
+    folder: Path,
+    *,
+    graph: onnx.ModelProto,
+    specs: tuple[artifact.TensorSpec, ...],
+    name: str,
+    codes: Mapping[str, artifact.Codes] = types.MappingProxyType({}),
+) -> str:
+    """Pack a graph that answers "no" or "yes", without a reference, and return its tag."""
+    folder.mkdir(parents=True, exist_ok=True)
+    onnx.save(graph, str(folder / artifact.MODEL))
+    (folder / artifact.CARD).write_bytes(msgspec.json.encode({"name": name}))
+    return artifact.write_manifest(
+        folder,
+        artifact.Manifest(
+            name=name,
+            task="binary",
+            classes=BINARY,
+            inputs=specs,
+            codes=dict(codes),
+            features=runtime.feature_names(specs, BINARY, 0),
+            accepted=0.9,
             accepted_rows=REFERENCE_ROWS,
             created_at=CREATED_AT,
         ),

@@ -124,3 +124,11 @@ def heavy(message: Object) -> bool:
 def of_kind(objects: tuple[Object, ...], *kinds: str) -> list[Object]:
     """Return the objects of some kinds."""
     return [found for found in objects if found["kind"] in kinds]
+
+
+def named(found: Release, kind: str, part: str) -> Object:
+    """Return the object of a kind whose name ends with a part."""
+    (wanted,) = [
+        each for each in of_kind(found.objects, kind) if each["metadata"]["name"].endswith(part)
+    ]
+    return wanted

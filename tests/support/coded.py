@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import msgspec
 import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
@@ -12,7 +11,6 @@ from onnx import TensorProto, helper, numpy_helper
 from coppice import artifact, runtime
 from tests.support import artifacts
 
-CLASSES = ("no", "yes")
 KNOWN = 5
 """Places of the table; the runtime fails beyond them, and counts negative ones from the end."""
 
@@ -25,23 +23,12 @@ def lookup_classifier(folder: Path, *, name: str = "tiny", told: bool = True) ->
     told
         Whether the manifest says which codes are known, as older ones do not.
     """
-    folder.mkdir(parents=True, exist_ok=True)
-    specs = (artifact.TensorSpec("item", "int64", (2,)),)
-    onnx.save(_graph(), str(folder / artifact.MODEL))
-    (folder / artifact.CARD).write_bytes(msgspec.json.encode({"name": name}))
-    return artifact.write_manifest(
+    return artifacts.binary(
         folder,
-        artifact.Manifest(
-            name=name,
-            task="binary",
-            classes=CLASSES,
-            inputs=specs,
-            codes={"item": artifact.Codes((0,), (KNOWN - 1,))} if told else {},
-            features=runtime.feature_names(specs, CLASSES, 0),
-            accepted=0.9,
-            accepted_rows=artifacts.REFERENCE_ROWS,
-            created_at=artifacts.CREATED_AT,
-        ),
+        graph=_graph(),
+        specs=(artifact.TensorSpec("item", "int64", (2,)),),
+        name=name,
+        codes={"item": artifact.Codes((0,), (KNOWN - 1,))} if told else {},
     )
 
 

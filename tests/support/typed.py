@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-import msgspec
 import numpy as np
 import numpy.typing as npt
 import onnx
@@ -35,31 +34,14 @@ KINDS = {
 WORDS = {"yes": 1.0, "no": -1.0, "été": 2.0}
 """What texts are worth; any other is worth nothing."""
 
-CLASSES = ("no", "yes")
-
 
 def summing_classifier(folder: Path, *, kinds: Sequence[str], name: str = "tiny") -> str:
     """Pack a classifier that adds up all inputs, one of two columns for each kind.
 
     "yes" wins exactly where the sum is positive: its logit is half of it, that of "no" minus half.
     """
-    folder.mkdir(parents=True, exist_ok=True)
     specs = tuple(artifact.TensorSpec(kind.lower(), KINDS[kind], (2,)) for kind in kinds)
-    onnx.save(_graph(kinds), str(folder / artifact.MODEL))
-    (folder / artifact.CARD).write_bytes(msgspec.json.encode({"name": name}))
-    return artifact.write_manifest(
-        folder,
-        artifact.Manifest(
-            name=name,
-            task="binary",
-            classes=CLASSES,
-            inputs=specs,
-            features=runtime.feature_names(specs, CLASSES, 0),
-            accepted=0.9,
-            accepted_rows=artifacts.REFERENCE_ROWS,
-            created_at=artifacts.CREATED_AT,
-        ),
-    )
+    return artifacts.binary(folder, graph=_graph(kinds), specs=specs, name=name)
 
 
 def _graph(kinds: Sequence[str]) -> onnx.ModelProto:
